@@ -1,0 +1,1 @@
+"""What tasks wrote: live from the engine, and kept after the container is gone."""

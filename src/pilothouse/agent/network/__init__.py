@@ -1,0 +1,1 @@
+"""Engine networks for the apps on this node; task sandboxes will be a second driver beside it."""

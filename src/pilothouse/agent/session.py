@@ -1,0 +1,26 @@
+"""The agent's end of the conversation with the manager, as the agent needs it.
+
+On one host the manager hands the agent an object that keeps this Protocol; over the network a client will.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from pilothouse.model.objects import NodeDescription
+from pilothouse.model.wire import Assignment, ResourceReport, TaskReport
+
+
+class ManagerLink(Protocol):
+    """Assignments down, reports up."""
+
+    def assignments(self) -> AsyncIterator[Assignment]:
+        """Yield the node's assignment now, then again after it changed; a slow reader gets only the newest."""
+        ...
+
+    async def report(self, tasks: tuple[TaskReport, ...], resources: tuple[ResourceReport, ...] = ()) -> None:
+        """Hand over what was seen; returns once the manager has made it durable, so it may be repeated safely."""
+        ...
+
+    async def describe(self, description: NodeDescription) -> None:
+        """Say what this node is; called at start and when it changes."""
+        ...

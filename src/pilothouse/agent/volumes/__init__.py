@@ -1,0 +1,1 @@
+"""Named volumes, and the memory-backed files that secrets and configs are given as."""

@@ -1,0 +1,1 @@
+"""The `pilothouse` command: commands speak HTTP; only `run` knows server and agent."""

@@ -1,0 +1,34 @@
+"""The only reader of time. Everything else is handed a Clock, so that a test can hand it one that jumps."""
+
+import asyncio
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where a component reads the time and waits for it."""
+
+    def now(self) -> float:
+        """Return wall-clock time in seconds since the epoch; for stamps that people and restarts see."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never jumps; for deadlines and back-off inside one process."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait *seconds* on the monotonic clock; not at all if they are zero or less."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks; sleeping follows the running event loop."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds))

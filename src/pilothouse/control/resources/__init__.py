@@ -1,0 +1,1 @@
+"""What a task needs before it can be placed: host ports today, addresses later."""

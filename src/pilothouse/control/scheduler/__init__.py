@@ -1,0 +1,1 @@
+"""Tasks to nodes, with the reason for every refusal."""

@@ -1,0 +1,227 @@
+"""Every error a Pilothouse user can see, and nothing else.
+
+PilothouseError                     code    retry  HTTP  exit
+  UserError
+    InvalidManifestError            PH101   no     422   3
+    NotFoundError                   PH102   no     404   3
+    PolicyDeniedError               PH103   no     403   3
+    ConflictError                   PH104   yes    409   3
+    InvalidRequestError             PH105   no     400   3
+    TooLargeError                   PH106   no     413   3
+    ImageMissingError               PH107   no     422   3
+    DeployFailedError               PH108   no     409   2
+    UnauthorizedError               PH109   no     401   3
+  UnavailableError
+    StoreUnavailableError           PH201   yes    503   2
+    RuntimeUnavailableError         PH202   yes    503   2
+    ServerUnavailableError          PH203   yes    503   2
+    NodeUnavailableError            PH204   yes    503   2
+    StoreFullError                  PH205   yes    507   2
+    StoreCorruptError               PH206   no     500   2
+    WatchLostError                  PH207   yes    503   2
+  DriverError                       (inside the agent; never crosses HTTP)
+    TemporaryError                  PH301   yes    503   2
+    PermanentError                  PH302   no     422   2
+  ProgrammingError
+    InvalidTransitionError          PH901   no     500   2
+    ForeignWriteError               PH902   no     500   2
+
+A class carries its code, whether a retry can help, its HTTP status and the exit code of a command that ends with it;
+callers never parse messages. Every code has a page, docs/reference/errors/CODE.md, with cause and cure.
+"""
+
+from typing import ClassVar
+
+
+class PilothouseError(Exception):
+    """Base of every error that crosses a room boundary."""
+
+    code: ClassVar[str] = "PH000"
+    title: ClassVar[str] = "Unexpected error"
+    retryable: ClassVar[bool] = False
+    status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 2
+
+
+class UserError(PilothouseError):
+    """The caller asked for something that cannot be done as asked."""
+
+    status = 400
+    exit_code = 3
+
+
+class InvalidManifestError(UserError):
+    """A Compose file or one it refers to cannot be used as it is written."""
+
+    code = "PH101"
+    title = "The manifest cannot be used"
+    status = 422
+
+
+class NotFoundError(UserError):
+    """No object of that kind has that name or id."""
+
+    code = "PH102"
+    title = "Not found"
+    status = 404
+
+
+class PolicyDeniedError(UserError):
+    """The manifest asks for a privilege that no grant covers."""
+
+    code = "PH103"
+    title = "Refused by policy"
+    status = 403
+
+
+class ConflictError(UserError):
+    """The object changed since it was read; read it again and retry."""
+
+    code = "PH104"
+    title = "Changed meanwhile"
+    retryable = True
+    status = 409
+
+
+class InvalidRequestError(UserError):
+    """A request, an argument or an identifier does not have the form it must have."""
+
+    code = "PH105"
+    title = "The request cannot be used"
+
+
+class TooLargeError(UserError):
+    """A request or a file is larger than the limit that protects the server."""
+
+    code = "PH106"
+    title = "Too large"
+    status = 413
+
+
+class ImageMissingError(UserError):
+    """An image is neither on the node nor can it be pulled."""
+
+    code = "PH107"
+    title = "Image not available"
+    status = 422
+
+
+class DeployFailedError(UserError):
+    """A deployment did not reach the state that was asked for."""
+
+    code = "PH108"
+    title = "The deployment failed"
+    status = 409
+    exit_code = 2
+
+
+class UnauthorizedError(UserError):
+    """The caller could not be identified."""
+
+    code = "PH109"
+    title = "Not identified"
+    status = 401
+
+
+class UnavailableError(PilothouseError):
+    """Something outside this process did not answer in time."""
+
+    retryable = True
+    status = 503
+
+
+class StoreUnavailableError(UnavailableError):
+    """The store did not confirm a commit; it may or may not have happened."""
+
+    code = "PH201"
+    title = "The store is not available"
+
+
+class RuntimeUnavailableError(UnavailableError):
+    """The container engine did not answer."""
+
+    code = "PH202"
+    title = "The container engine is not available"
+
+
+class ServerUnavailableError(UnavailableError):
+    """No Pilothouse server answers at the address that was tried."""
+
+    code = "PH203"
+    title = "The server is not available"
+
+
+class NodeUnavailableError(UnavailableError):
+    """The node that would have to answer has no session with the server."""
+
+    code = "PH204"
+    title = "The node is not connected"
+
+
+class StoreFullError(UnavailableError):
+    """The disk under the store is full; reads go on, writes are refused until there is room."""
+
+    code = "PH205"
+    title = "No space left for the store"
+    status = 507
+
+
+class StoreCorruptError(PilothouseError):
+    """The store's file fails its integrity check, so the server refuses to use it."""
+
+    code = "PH206"
+    title = "The store is damaged"
+
+
+class WatchLostError(UnavailableError):
+    """The reader of a watch fell behind what the store keeps; take a new snapshot and watch from its revision."""
+
+    code = "PH207"
+    title = "The watch fell behind"
+
+
+class DriverError(PilothouseError):
+    """A driver could not carry out an instruction; which of the two subclasses says whether to try again."""
+
+
+class TemporaryError(DriverError):
+    """The same instruction may succeed later.
+
+    Attributes:
+        delay_seconds: How long the driver advises to wait; None leaves it to the caller's back-off.
+    """
+
+    code = "PH301"
+    title = "The engine could not do it yet"
+    retryable = True
+    status = 503
+
+    def __init__(self, message: str, delay_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.delay_seconds = delay_seconds
+
+
+class PermanentError(DriverError):
+    """The same instruction will never succeed; the task must be rejected or fail."""
+
+    code = "PH302"
+    title = "The engine cannot do it"
+    status = 422
+
+
+class ProgrammingError(PilothouseError):
+    """A bug in Pilothouse: an invariant did not hold."""
+
+
+class InvalidTransitionError(ProgrammingError):
+    """A writer moved a task along an arrow it does not own."""
+
+    code = "PH901"
+    title = "Illegal task transition"
+
+
+class ForeignWriteError(ProgrammingError):
+    """A writer changed a field that another component owns."""
+
+    code = "PH902"
+    title = "Illegal write"

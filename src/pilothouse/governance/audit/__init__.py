@@ -1,0 +1,1 @@
+"""The record of every change: who, what, when, with what outcome."""

@@ -1,0 +1,1 @@
+"""Principals: who is calling."""

@@ -1,0 +1,1 @@
+"""Sealing secrets so that a copy of the store tells nothing."""

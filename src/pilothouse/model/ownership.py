@@ -1,0 +1,97 @@
+"""Who writes what: one writer per field, as a table the store enforces on every commit.
+
+A kind that is missing here cannot be written at all, and neither can a field: unknown means no.
+"""
+
+from pilothouse.errors import ForeignWriteError
+from pilothouse.model.base import Object
+from pilothouse.model.objects import App, AuditRecord, Config, Grant, Network, Node, Secret, Service, Task, Volume
+from pilothouse.model.states import Writer, check_transition
+
+_W = Writer
+
+CREATORS: dict[type[Object], Writer] = {
+    App: _W.API,
+    Service: _W.API,
+    Task: _W.ORCHESTRATOR,
+    Node: _W.AGENT,
+    Network: _W.API,
+    Volume: _W.API,
+    Secret: _W.API,
+    Config: _W.API,
+    Grant: _W.API,
+    AuditRecord: _W.API,
+}
+
+REMOVERS: dict[type[Object], Writer] = {
+    App: _W.REAPER,
+    Service: _W.REAPER,
+    Task: _W.REAPER,
+    Node: _W.API,
+    Network: _W.REAPER,
+    Volume: _W.REAPER,
+    Secret: _W.REAPER,
+    Config: _W.REAPER,
+}
+
+_TASK_STATE = "state"
+
+OWNERS: dict[type[Object], dict[str, Writer]] = {
+    App: dict.fromkeys(("spec", "revision", "deployed_at", "deployed_by", "removing", "remove_volumes"), _W.API),
+    Service: {
+        **dict.fromkeys(("spec", "image", "restarts_requested", "removing", "updated_at"), _W.API),
+        "notice": _W.ORCHESTRATOR,
+    },
+    Task: {
+        "desired_state": _W.ORCHESTRATOR,
+        "desired_reason": _W.ORCHESTRATOR,
+        "ports": _W.RESOURCES,
+        "node_id": _W.SCHEDULER,
+        "placement_message": _W.SCHEDULER,
+        "status": _W.AGENT,
+    },
+    Node: {"spec": _W.API, "description": _W.AGENT, "ready": _W.NODES, "message": _W.NODES, "since": _W.NODES},
+    Network: dict.fromkeys(("spec", "removing"), _W.API),
+    Volume: dict.fromkeys(("spec", "removing"), _W.API),
+    Secret: dict.fromkeys(("spec", "content_version", "sealed", "removing"), _W.API),
+    Config: dict.fromkeys(("spec", "content_version", "content", "removing"), _W.API),
+    Grant: {"revoked_at": _W.API},
+}
+
+_ALWAYS = frozenset({"id", "version"})
+
+
+def check_write(writer: Writer, before: Object | None, after: Object | None) -> None:
+    """Accept one object's change if *writer* owns every field of it that changes.
+
+    *before* is None on creation, *after* on deletion.
+
+    Raises:
+        ForeignWriteError: A field changed that belongs to another writer or to nobody.
+        InvalidTransitionError: A task state moved along an arrow *writer* does not own.
+    """
+    if after is None:
+        if before is not None:
+            _check_owner(writer, REMOVERS.get(type(before)), before, "delete")
+        return
+    if before is None:
+        _check_owner(writer, CREATORS.get(type(after)), after, "create")
+        if isinstance(after, Task):
+            check_transition(writer, None, after.state)
+        return
+    owners = OWNERS.get(type(after), {})
+    for field in after.__struct_fields__:
+        if field in _ALWAYS or getattr(before, field) == getattr(after, field):
+            continue
+        if isinstance(before, Task) and isinstance(after, Task) and field == _TASK_STATE:
+            check_transition(writer, before.state, after.state)
+            continue
+        _check_owner(writer, owners.get(field), after, f"write {field} of")
+
+
+def _check_owner(writer: Writer, owner: Writer | None, obj: Object, verb: str) -> None:
+    if owner is not writer:
+        owned_by = "nobody" if owner is None else owner.value
+        raise ForeignWriteError(
+            f"{writer.value} may not {verb} {type(obj).__name__} {obj.id}; that belongs to {owned_by}"
+        )

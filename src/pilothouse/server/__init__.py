@@ -1,0 +1,1 @@
+"""The manager process: HTTP API, agent sessions, views, and the composition root."""

@@ -1,0 +1,1 @@
+"""Conversations with agents: assignments down, reports up."""

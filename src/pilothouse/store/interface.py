@@ -1,0 +1,130 @@
+"""The contract every store backend keeps; `pilothouse.store.conformance` tests it.
+
+Reads and writes happen in transactions. A write transaction is atomic and serial: it either commits whole, giving
+every object it wrote the same new revision, or leaves no trace. It has one writer, and the law of `model.ownership` is
+checked on every object it changes. A watch delivers every commit after the revision it was opened at, in order, once;
+a snapshot taken at revision R followed by `watch(R)` misses nothing. A reader that falls too far behind is cut off
+with `WatchLostError` and starts again from a snapshot.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from pilothouse.model.base import Object
+from pilothouse.model.states import Writer
+
+O = TypeVar("O", bound=Object)
+R = TypeVar("R")
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One object before and after a commit; *before* is None on creation, *after* on deletion."""
+
+    before: Object | None
+    after: Object | None
+
+    @property
+    def object(self) -> Object:
+        """The object in the newest form it has."""
+        found = self.before if self.after is None else self.after
+        if found is None:
+            raise ValueError("a change has at least one side")
+        return found
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """Everything one transaction changed, in the order it was written; *at* is wall-clock seconds."""
+
+    revision: int
+    at: float
+    writer: Writer
+    changes: tuple[Change, ...]
+
+
+class ReadTx(Protocol):
+    """A consistent view of the store at one revision; valid only inside the function it was handed to."""
+
+    @property
+    def revision(self) -> int:
+        """The newest revision the view includes."""
+        ...
+
+    def get(self, kind: type[O], id: str) -> O | None:
+        """Return the object, or None if no such object exists at this revision."""
+        ...
+
+    def find(self, kind: type[O], **fields: object) -> list[O]:
+        """Return objects of *kind* whose fields equal the given values, ordered by id.
+
+        The fields in `store.tables.INDEXED` cost as much as the answer is long; any other scans the kind.
+        """
+        ...
+
+
+class WriteTx(ReadTx, Protocol):
+    """A view that can be written; writes are visible inside the transaction at once."""
+
+    def put(self, obj: O) -> O:
+        """Create *obj* if its version is 0, else replace the object it was read from.
+
+        Writing an object that equals the stored one is no change: it gets no new revision and wakes nobody.
+
+        Returns:
+            The object as stored, with its new version; write that one if you write it again.
+
+        Raises:
+            ConflictError: The stored version differs from ``obj.version``.
+            ForeignWriteError, InvalidTransitionError: The transaction's writer does not own the change.
+        """
+        ...
+
+    def delete(self, obj: Object) -> None:
+        """Delete *obj*.
+
+        Raises:
+            ConflictError: The stored version differs from ``obj.version``.
+            ForeignWriteError: The transaction's writer may not delete it.
+        """
+        ...
+
+
+class Store(Protocol):
+    """Where the cluster's desired and observed state lives."""
+
+    async def view(self, fn: Callable[[ReadTx], R]) -> R:
+        """Run *fn* on a snapshot and return its result. *fn* must not block, await or keep the transaction."""
+        ...
+
+    async def update(self, writer: Writer, fn: Callable[[WriteTx], R]) -> R:
+        """Run *fn* atomically as *writer* and return its result once the commit is durable.
+
+        *fn* may run more than once, so it must have no side effects but its writes. An exception from *fn* leaves no
+        trace and is raised unchanged.
+
+        Raises:
+            ConflictError: *fn* wrote an object that had changed since it was read.
+            StoreUnavailableError: The backend did not confirm the commit; it may or may not have happened.
+            StoreFullError: There is no room; the commit did not happen.
+        """
+        ...
+
+    def watch(self, since: int) -> AsyncIterator[Commit]:
+        """Yield every commit whose revision is greater than *since*.
+
+        Raises:
+            WatchLostError: The store no longer keeps what the reader has yet to see.
+        """
+        ...
+
+    async def history(self, since: int, limit: int) -> tuple[Commit, ...]:
+        """Return up to *limit* of the kept commits after *since*, oldest first; a durable store keeps them."""
+        ...
+
+    async def close(self) -> None:
+        """Release the backend; watches end."""
+        ...
+
+
+StoreFactory = Callable[[], Awaitable[Store]]
