@@ -1,0 +1,262 @@
+"""What crosses between a client and the API, beside the objects themselves: requests, views and problems.
+
+Server and command line share these values; there is no second copy of them anywhere.
+"""
+
+from pilothouse.model.base import Value
+from pilothouse.model.container import ContainerSpec
+from pilothouse.model.objects import Health, PortBinding
+from pilothouse.model.spec import AppSpec
+from pilothouse.model.states import TaskState
+
+
+class DeployRequest(Value, frozen=True, kw_only=True):
+    """An app to deploy, whole.
+
+    Attributes:
+        secrets, configs: The content of every secret and config that is not external, by key (base64 in JSON).
+        keep_orphans: Leave services alone that are deployed but no longer in the spec.
+        dry_run: Check everything, change nothing.
+    """
+
+    spec: AppSpec
+    secrets: dict[str, bytes] = {}
+    configs: dict[str, bytes] = {}
+    keep_orphans: bool = False
+    dry_run: bool = False
+
+    def __repr__(self) -> str:
+        """Leave contents out, so that no log line can hold them."""
+        return f"DeployRequest({self.spec.name!r}, {len(self.spec.services)} services)"
+
+
+class DeployResult(Value, frozen=True, kw_only=True):
+    """What a deployment changed; all names are service names but *volumes_created*.
+
+    Attributes:
+        changed: Services whose tasks will be replaced.
+        unchanged: Services that are left as they run.
+    """
+
+    app: str
+    revision: int
+    created: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Refusal(Value, frozen=True, kw_only=True):
+    """One thing policy does not let a manifest do.
+
+    Attributes:
+        service: Whose manifest key it is.
+        key: The Compose key, e.g. "services.db.cap_add".
+        value: What was asked for.
+        grant: The kind of grant that would allow it, or "" if none can.
+        reason: Why it is refused by default, in one sentence.
+        command: The command that would grant it, ready to run, or "".
+    """
+
+    service: str
+    key: str
+    value: str
+    grant: str
+    reason: str
+    command: str = ""
+
+
+class Problem(Value, frozen=True, kw_only=True):
+    """An error as RFC 9457 shapes it, with our code, and every refusal or finding if there are several.
+
+    Attributes:
+        type: The address of the code's page, relative to the documentation's root.
+        instance: The request's id.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    retryable: bool = False
+    instance: str = ""
+    refusals: tuple[Refusal, ...] = ()
+    errors: tuple[str, ...] = ()
+
+
+class TaskView(Value, frozen=True, kw_only=True):
+    """One task as `ps` shows it.
+
+    Attributes:
+        name: "SERVICE.SLOT".
+        sentence: Why it is as it is, short.
+        failures: Consecutive failed tasks in its slot before it.
+        current: Made from its service's present spec.
+    """
+
+    id: str
+    app: str
+    service: str
+    name: str
+    slot: int
+    state: TaskState
+    desired_state: TaskState
+    health: Health
+    ready: bool
+    since: float
+    created_at: float
+    image: str
+    node_id: str = ""
+    sentence: str = ""
+    failures: int = 0
+    current: bool = True
+    exit_code: int | None = None
+    ports: tuple[PortBinding, ...] = ()
+    addresses: dict[str, str] = {}
+
+
+class ServiceView(Value, frozen=True, kw_only=True):
+    """One service with its tasks counted.
+
+    Attributes:
+        wanted: How many tasks should run (for jobs: should complete).
+        running, healthy, completed: How many current ones do; healthy = ready and not failing a check.
+        outdated: Tasks of an older spec that have not gone yet.
+        converged: It is as the manifest says, and settled.
+        failed: It will not become so by itself (parked, rejected for good, job failed).
+        sentence: What it waits for or why it failed; "" if converged.
+    """
+
+    app: str
+    name: str
+    mode: str
+    image: str
+    wanted: int
+    running: int
+    healthy: int
+    completed: int
+    outdated: int
+    converged: bool
+    failed: bool
+    removing: bool = False
+    sentence: str = ""
+    ports: tuple[str, ...] = ()
+
+
+class AppView(Value, frozen=True, kw_only=True):
+    """One app: converged when all its services are, failed when one is."""
+
+    name: str
+    revision: int
+    deployed_at: float
+    deployed_by: str
+    removing: bool
+    converged: bool
+    failed: bool
+    sentence: str
+    services: tuple[ServiceView, ...] = ()
+
+
+class EventView(Value, frozen=True, kw_only=True):
+    """One thing that happened, derived from a commit.
+
+    Attributes:
+        revision: The commit; with *index* it is the event's place in history.
+        name: `noun.verb`, e.g. "task.failed", listed in docs/reference/events.md.
+        object: "KIND/ID".
+    """
+
+    revision: int
+    index: int
+    at: float
+    name: str
+    object: str
+    app: str = ""
+    sentence: str = ""
+
+
+class Explanation(Value, frozen=True, kw_only=True):
+    """Why an object is as it is.
+
+    Attributes:
+        object: "KIND/ID".
+        sentence: One sentence: what, why, who or what decided, since when, what would change it.
+        causes: The chain behind it, nearest first; each a sentence.
+        facts: Named details worth seeing, in order ("exit code": "137" …).
+        log_tail: The last lines of the task that matters.
+        changes: What changed since it last worked.
+        effective: For a task or service: the container as the engine is told, safe defaults filled in, values of
+            environment variables hidden.
+    """
+
+    object: str
+    sentence: str
+    causes: tuple[str, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    log_tail: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    effective: ContainerSpec | None = None
+
+
+class GrantRequest(Value, frozen=True, kw_only=True):
+    """A grant to record; see `model.objects.Grant`."""
+
+    app: str
+    kind: str
+    reason: str
+    value: str = ""
+    service: str = ""
+    until: float | None = None
+
+
+class ImageRequest(Value, frozen=True, kw_only=True):
+    """An image to make present before a deployment."""
+
+    ref: str
+    policy: str = ""
+    platform: str = ""
+
+
+class AdoptRequest(Value, frozen=True, kw_only=True):
+    """Take over the containers `docker compose` runs for the app; the deploy request says what it should be."""
+
+    deploy: DeployRequest
+
+
+class AdoptResult(Value, frozen=True, kw_only=True):
+    """What adoption did.
+
+    Attributes:
+        adopted: "CONTAINER → TASK" of each container taken over without a restart.
+        replaced: Service names whose containers will be replaced, each with the reason.
+    """
+
+    deployed: DeployResult
+    adopted: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+
+
+class Finding(Value, frozen=True, kw_only=True):
+    """One line of `pilothouse doctor`: *level* is "ok", "warning" or "error"."""
+
+    level: str
+    subject: str
+    message: str
+    advice: str = ""
+
+
+class Info(Value, frozen=True, kw_only=True):
+    """What a server is: version, node, engine, store revision, start time, process id."""
+
+    version: str
+    pid: int
+    started_at: float
+    node_id: str
+    engine: str
+    store: str
+    revision: int
+    apps: int
+    tasks: int
+    data_directory: str = ""
