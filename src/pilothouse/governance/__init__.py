@@ -1,1 +1,1 @@
-"""Who may do what, and the proof: identity, policy, audit, secrets. It decides and records; it never touches a task."""
+"""Who may do what, and what was done: identity, policy, audit, secrets. Rules are pure; nothing here starts a task."""

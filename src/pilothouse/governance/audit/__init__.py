@@ -1,1 +1,1 @@
-"""The record of every change: who, what, when, with what outcome."""
+"""What was done, by whom, with what outcome: append only, in the transaction of the change itself."""

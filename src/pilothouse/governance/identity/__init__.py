@@ -1,1 +1,1 @@
-"""Principals: who is calling."""
+"""Who is calling, as a value every handler needs; and what a caller may do. No sessions, no HTTP."""

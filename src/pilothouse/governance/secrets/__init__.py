@@ -1,1 +1,1 @@
-"""Sealing secrets so that a copy of the store tells nothing."""
+"""Contents of secrets at rest: sealed under one key that lives beside the store, never in it."""
