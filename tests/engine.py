@@ -327,10 +327,15 @@ def engine(host, files):
     assert left == [], left
 
 
+def private_docker():
+    """Have a dockerd of one's own, as it comes out of the package: without live restore."""
+    return engine(EngineHost("docker", _DOCKERD), {"daemon.json": "{{}}"})
+
+
 @pytest.fixture(scope="session")
 def docker_host():
-    """A dockerd of this session's own, as it comes out of the package: without live restore."""
-    with engine(EngineHost("docker", _DOCKERD), {"daemon.json": "{{}}"}) as host:
+    """A private dockerd for the whole session."""
+    with private_docker() as host:
         yield host
 
 

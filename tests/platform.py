@@ -1,0 +1,169 @@
+"""A whole Pilothouse on a private engine: the real command, the real server process, the real engine.
+
+The server and every command run as subprocesses inside the engine's network namespace, as a user would run them on a
+host of their own. Used by the end-to-end scenarios and by the benches.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from tests.engine import _UnixConnection, until
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+class Platform:
+    """One server on one private engine, with directories of its own."""
+
+    def __init__(self, host):
+        self.host = host
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="ph-platform-"))
+        self.socket = self.directory / "run" / "api.sock"
+        self.environment = {
+            **{key: os.environ[key] for key in ("PATH", "LANG", "PYTHONPATH") if key in os.environ},
+            "HOME": str(self.directory),
+            "PYTHONPATH": str(ROOT / "src"),
+            "PILOTHOUSE_DATA": str(self.directory / "data"),
+            "PILOTHOUSE_RUN": str(self.directory / "run"),
+            "PILOTHOUSE_SOCKET": str(self.socket),
+            "PILOTHOUSE_ENGINE": host.url,
+            "DOCKER_HOST": host.url,
+        }
+        self._server = None
+
+    @property
+    def pid(self):
+        """The server's process id."""
+        return self._server.pid
+
+    @property
+    def log(self):
+        """The file the server's log goes to."""
+        return self.directory / "server.log"
+
+    def start(self):
+        """Start the server and wait until its API answers."""
+        with self.log.open("ab") as log:
+            self._server = subprocess.Popen(
+                [
+                    "setpriv",
+                    "--pdeathsig",
+                    "TERM",
+                    *self.host.enter(sys.executable, "-m", "pilothouse", "server", "run"),
+                ],
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+                start_new_session=True,
+            )
+        until(self._answers, f"the server answers; its log ends with: {self._log_tail}")
+
+    def stop(self):
+        """Ask the server to end and wait until it has; its containers run on."""
+        self._server.send_signal(signal.SIGTERM)
+        self._server.wait(30)
+
+    def kill(self):
+        """Kill the server as a crash would."""
+        self._server.kill()
+        self._server.wait()
+
+    def command(self, *arguments, check=True, directory=None, environment=None):
+        """Run one `pilothouse` command to its end and return it as subprocess.run does."""
+        done = subprocess.run(
+            self.host.enter(sys.executable, "-m", "pilothouse", *arguments),
+            capture_output=True,
+            text=True,
+            env={**self.environment, **(environment or {})},
+            cwd=directory or self.directory,
+            stdin=subprocess.DEVNULL,
+            timeout=300,
+        )
+        assert not check or done.returncode == 0, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def manifest(self, text, name="compose.yaml"):
+        """Write *text* as a manifest into the platform's directory and return its path."""
+        path = self.directory / name
+        path.write_text(text)
+        return path
+
+    def up(self, path, *arguments, **options):
+        """Deploy the manifest at *path* and return the finished command."""
+        return self.command("up", "-f", path, *arguments, **options)
+
+    def api(self, method, path, body=None):
+        """Return (status, decoded answer) of one call of the server's API."""
+        connection = _UnixConnection(self.socket)
+        try:
+            data = None if body is None else json.dumps(body).encode()
+            headers = {"Host": "localhost"} | ({"Content-Type": "application/json"} if data else {})
+            connection.request(method, path, data, headers)
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        finally:
+            connection.close()
+        return answer.status, json.loads(text) if text else None
+
+    def tasks(self, app, *, everything=False):
+        """Return the TaskViews of *app*: the live ones, or with *everything* the dead ones too."""
+        status, page = self.api("GET", f"/v1/tasks?app={app}&all={str(everything).lower()}&limit=1000")
+        assert status == 200, page
+        return page["items"]
+
+    def close(self):
+        """Stop the server and remove its directories; return mounts it left as sentences, after removing them."""
+        if self._server is not None and self._server.poll() is None:
+            self.stop()
+        left = []
+        for line in reversed(pathlib.Path("/proc/mounts").read_text().splitlines()):
+            where = line.split(" ")[1]
+            if where.startswith(str(self.directory)):
+                left.append(f"mount {where}")
+                subprocess.run(["umount", "-l", where], check=False)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        return left
+
+    def _answers(self):
+        assert self._server.poll() is None, f"the server ended: {self._log_tail()}"
+        with contextlib.suppress(OSError):
+            return self.api("GET", "/v1/info")[0] == 200
+        return False
+
+    def _log_tail(self):
+        return self.log.read_text()[-3000:] if self.log.exists() else "(no log)"
+
+
+@contextlib.contextmanager
+def platform(host):
+    """Have a running platform on *host*; fail at the end if it left a mount behind."""
+    made = Platform(host)
+    try:
+        made.start()
+        yield made
+    finally:
+        left = made.close()
+    assert left == [], left
+
+
+def settled(made, app, seconds=60.0):
+    """Wait until *app* has converged or failed and return its AppView."""
+
+    def view():
+        status, found = made.api("GET", f"/v1/apps/{app}")
+        return found if status == 200 and (found.get("converged") or found.get("failed")) else None
+
+    return until(view, f"{app} settles", seconds)
+
+
+def now():
+    """Return the monotonic time in seconds, for benches."""
+    return time.monotonic()
