@@ -1,0 +1,89 @@
+"""The whole loaded model → an app, and the contents of its secrets and configs beside it."""
+
+from collections.abc import Callable, Mapping
+
+from pilothouse.compose import x_pilothouse
+from pilothouse.compose.convert import files, networking
+from pilothouse.compose.convert.service import completed_dependencies, convert_service
+from pilothouse.compose.reader import Findings, Reader
+from pilothouse.model.base import Value
+from pilothouse.model.spec import AppSpec, VolumeSpec
+
+
+class Converted(Value, frozen=True, kw_only=True):
+    """What a Compose project asks for.
+
+    Attributes:
+        secrets, configs: The content of each one that is not external, by key.
+        warnings: "PATH: SENTENCE", in the order of the manifest.
+    """
+
+    spec: AppSpec
+    secrets: dict[str, bytes] = {}
+    configs: dict[str, bytes] = {}
+    warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Leave contents out, so that no log line can hold them."""
+        return f"Converted({self.spec.name!r}, {len(self.spec.services)} services)"
+
+
+def convert(
+    project: Mapping[str, object],
+    *,
+    project_directory: str,
+    read_file: Callable[[str], bytes],
+    environment: Mapping[str, str] | None = None,
+) -> Converted:
+    """Return the app that *project*, a loaded model, describes; the same model gives an equal app.
+
+    Args:
+        project: The loaded model: interpolated, merged and normalised, `$` written once, `x-pilothouse` kept.
+        project_directory: Absolute; the base of relative paths of secrets and configs.
+        read_file: Return the bytes of a file, or raise OSError.
+        environment: The caller's variables, for secrets and configs that are taken from one.
+
+    Raises:
+        InvalidManifestError: Something cannot be used as it is written; one finding on each line, with its path.
+    """
+    findings = Findings()
+    root = findings.open(project, "")
+    root.ignore("version", "include")
+    root.refuse("models", "are not supported yet; run a model server as a service")
+    app = root.text("name")
+    if not app:
+        root.error("name", "is needed; write name: and 1 to 63 of a-z, 0-9, '-' and '_'")
+    entries = list(root.entries("services"))
+    to_complete = set().union(*(completed_dependencies(entry) for _, entry in entries))
+    services = tuple(convert_service(app, key, entry, key in to_complete) for key, entry in entries)
+    variables = environment or {}
+    read = _below(project_directory, read_file)
+    secret_specs, secrets = files.contents(root, "secrets", app, read, variables)
+    config_specs, configs = files.contents(root, "configs", app, read, variables)
+    used = {attachment.network for service in services for attachment in service.task.container.networks}
+    spec = AppSpec(
+        name=app,
+        services=services,
+        networks=networking.networks(root, app, used),
+        volumes=tuple(_volume(key, entry, app) for key, entry in root.entries("volumes")),
+        secrets=secret_specs,
+        configs=config_specs,
+        ownership=x_pilothouse.ownership(root),
+    )
+    return Converted(warnings=findings.finish(), spec=spec, secrets=secrets, configs=configs)
+
+
+def _below(directory: str, read_file: Callable[[str], bytes]) -> Callable[[str], bytes]:
+    return lambda path: read_file(path if path.startswith("/") else f"{directory.rstrip('/')}/{path}")
+
+
+def _volume(key: str, entry: Reader, app: str) -> VolumeSpec:
+    external = entry.flag("external")
+    return VolumeSpec(
+        key=key,
+        name=entry.text("name") or (key if external else f"{app}_{key}"),
+        driver=entry.text("driver"),
+        driver_opts=entry.pairs("driver_opts"),
+        external=external,
+        labels=entry.pairs("labels"),
+    )

@@ -1,0 +1,201 @@
+"""`x-pilothouse`: what a manifest says to Pilothouse alone, typed and decoded strictly.
+
+`compose/docs/x-pilothouse.yml` is its commented example and reference. Only what is honoured stands here: a field of a
+later release is refused by name, never ignored.
+"""
+
+import difflib
+from collections.abc import Iterator
+from typing import TypeVar
+
+import msgspec
+
+from pilothouse.compose.quantities import seconds
+from pilothouse.compose.reader import Reader, join
+from pilothouse.model.spec import Ownership, Probe, ProbeKind, Probes
+
+KEY = "x-pilothouse"
+
+# Words of the plan; each says "not yet" instead of "unknown".
+LATER = frozenset(
+    {
+        "backup",
+        "cron",
+        "egress",
+        "max_age",
+        "placement",
+        "policy",
+        "release",
+        "scale",
+        "secrets",
+        "traffic",
+    }
+)
+
+
+class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of everything below `x-pilothouse`."""
+
+
+class Http(_Strict, frozen=True, kw_only=True):
+    """GET *path* on *port* answers 200 to 399."""
+
+    port: int
+    path: str = "/"
+    headers: dict[str, str] = {}
+
+
+class Tcp(_Strict, frozen=True, kw_only=True):
+    """A connection to *port* is accepted."""
+
+    port: int
+
+
+class Grpc(_Strict, frozen=True, kw_only=True):
+    """The standard gRPC health service on *port* answers SERVING for *service*."""
+
+    port: int
+    service: str = ""
+
+
+class Exec(_Strict, frozen=True, kw_only=True):
+    """*command*, run in the container, ends with 0."""
+
+    command: tuple[str, ...]
+
+
+class ProbeBlock(_Strict, frozen=True, kw_only=True):
+    """One probe: exactly one of http, tcp, grpc, exec, and how often it is asked."""
+
+    http: Http | None = None
+    tcp: Tcp | None = None
+    grpc: Grpc | None = None
+    exec: Exec | None = None
+    interval: str = "5s"
+    timeout: str = "2s"
+    failures: int = 3
+    successes: int = 1
+
+
+class ProbesBlock(_Strict, frozen=True, kw_only=True):
+    """The three questions, apart."""
+
+    startup: ProbeBlock | None = None
+    live: ProbeBlock | None = None
+    ready: ProbeBlock | None = None
+
+
+Block = TypeVar("Block", bound=_Strict)
+
+
+class AppBlock(_Strict, frozen=True, kw_only=True):
+    """`x-pilothouse` at the top of a manifest."""
+
+    owner: str = ""
+    oncall: str = ""
+    tier: str = ""
+    data_class: str = ""
+    runbook: str = ""
+
+
+class ServiceBlock(_Strict, frozen=True, kw_only=True):
+    """`x-pilothouse` of a service."""
+
+    probes: ProbesBlock | None = None
+
+
+def ownership(project: Reader) -> Ownership:
+    """Return who answers for the app."""
+    block = _decode(project, AppBlock) or AppBlock()
+    if block.runbook and not block.runbook.startswith(("https://", "http://")):
+        project.error(f"{KEY}.runbook", "must be an address that begins with https:// or http://")
+    return Ownership(
+        owner=block.owner, oncall=block.oncall, tier=block.tier, data_class=block.data_class, runbook=block.runbook
+    )
+
+
+def probes(service: Reader) -> Probes:
+    """Return the probes of *service*."""
+    block = (_decode(service, ServiceBlock) or ServiceBlock()).probes or ProbesBlock()
+    return Probes(
+        startup=_probe(service, "startup", block.startup),
+        live=_probe(service, "live", block.live),
+        ready=_probe(service, "ready", block.ready),
+    )
+
+
+def _probe(service: Reader, name: str, block: ProbeBlock | None) -> Probe | None:
+    if block is None:
+        return None
+    path = f"{KEY}.probes.{name}"
+    ways = [way for way in (block.http, block.tcp, block.grpc, block.exec) if way is not None]
+    if len(ways) != 1:
+        service.error(path, "needs exactly one of http, tcp, grpc and exec")
+        return None
+    interval, timeout = (_seconds(service, f"{path}.{key}", getattr(block, key)) for key in ("interval", "timeout"))
+    way = ways[0]
+    return Probe(
+        kind=ProbeKind(type(way).__name__.lower()),
+        port=0 if isinstance(way, Exec) else way.port,
+        path=way.path if isinstance(way, Http) else "/",
+        headers=way.headers if isinstance(way, Http) else {},
+        service=way.service if isinstance(way, Grpc) else "",
+        command=way.command if isinstance(way, Exec) else (),
+        interval_seconds=interval,
+        timeout_seconds=timeout,
+        failures=block.failures,
+        successes=block.successes,
+    )
+
+
+def _seconds(service: Reader, path: str, value: str) -> float:
+    try:
+        return seconds(value)
+    except ValueError as problem:
+        service.error(path, str(problem))
+        return 1.0
+
+
+def _decode(place: Reader, block: type[Block]) -> Block | None:
+    """Return the block written at *place*, or None after its findings were noted."""
+    value = place.raw(KEY)
+    if value is None:
+        return None
+    findings = list(_unknown(value, block, KEY))
+    for path, message in findings:
+        place.error(path, message)
+    if findings:
+        return None
+    try:
+        return msgspec.convert(value, block)
+    except msgspec.ValidationError as problem:
+        message, _, where = str(problem).partition(" - at `$")
+        place.error(f"{KEY}{where.removesuffix('`')}", message[0].lower() + message[1:])
+        return None
+
+
+def _unknown(value: object, block: type[_Strict], path: str) -> Iterator[tuple[str, str]]:
+    """Yield path and message of every field that is not one of *block*, at any depth."""
+    if not isinstance(value, dict):
+        return
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(block)}
+    for key, inner in value.items():
+        where = join(path, str(key))
+        below = _struct_in(fields.get(key))
+        if key in fields and below is not None:
+            yield from _unknown(inner, below, where)
+        elif key not in fields and key in LATER:
+            yield where, "is not supported yet; remove it until a release honours it"
+        elif key not in fields:
+            near = difflib.get_close_matches(str(key), sorted(fields), 1)
+            known = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(fields))}"
+            yield where, f"is not known; {known}"
+
+
+def _struct_in(annotation: object) -> type[_Strict] | None:
+    """Return the struct a field may hold, if it may hold one."""
+    kinds = getattr(annotation, "__args__", (annotation,))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, _Strict)), None)
+
+
+__all__ = ["KEY", "LATER", "AppBlock", "ServiceBlock", "ownership", "probes"]
