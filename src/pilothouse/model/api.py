@@ -3,11 +3,23 @@
 Server and command line share these values; there is no second copy of them anywhere.
 """
 
+from typing import Generic, TypeVar
+
 from pilothouse.model.base import Value
 from pilothouse.model.container import ContainerSpec
 from pilothouse.model.objects import Health, PortBinding
 from pilothouse.model.spec import AppSpec
 from pilothouse.model.states import TaskState
+from pilothouse.model.wire import Stream
+
+T = TypeVar("T")
+
+
+class Page(Value, Generic[T], frozen=True, kw_only=True):
+    """A part of a list; *next* is the `after` of the next part, or None at the end."""
+
+    items: tuple[T, ...]
+    next: str | None = None
 
 
 class DeployRequest(Value, frozen=True, kw_only=True):
@@ -236,6 +248,24 @@ class AdoptResult(Value, frozen=True, kw_only=True):
     deployed: DeployResult
     adopted: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
+
+
+class LogEntry(Value, frozen=True, kw_only=True):
+    """One line a task wrote, with the names people know the task by."""
+
+    task_id: str
+    service: str
+    slot: int
+    at: float
+    stream: Stream
+    text: str
+
+
+class CheckResult(Value, frozen=True, kw_only=True):
+    """What an integrity check of the store found; *message* is one sentence."""
+
+    ok: bool
+    message: str
 
 
 class Finding(Value, frozen=True, kw_only=True):
