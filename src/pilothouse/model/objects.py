@@ -134,6 +134,8 @@ class Task(Object, frozen=True, kw_only=True):
         replaces: The id of the task whose slot it took, or "".
         desired_state: READY = get everything ready and wait; RUNNING = run; SHUTDOWN = stop.
         desired_reason: One sentence: why it should be in that state (for READY: what it waits for).
+        resource_message: Why it cannot have a host port yet, "" if it has all it needs.
+        placement_message: Where it was placed and why, or why no node suits.
         ports: Host ports it was given.
     """
 
@@ -153,6 +155,7 @@ class Task(Object, frozen=True, kw_only=True):
     desired_state: TaskState = TaskState.RUNNING
     desired_reason: str = ""
     state: TaskState = TaskState.NEW
+    resource_message: str = ""
     placement_message: str = ""
     node_id: str = ""
     ports: tuple[PortBinding, ...] = ()

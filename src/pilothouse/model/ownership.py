@@ -46,6 +46,7 @@ OWNERS: dict[type[Object], dict[str, Writer]] = {
         "desired_state": _W.ORCHESTRATOR,
         "desired_reason": _W.ORCHESTRATOR,
         "ports": _W.RESOURCES,
+        "resource_message": _W.RESOURCES,
         "node_id": _W.SCHEDULER,
         "placement_message": _W.SCHEDULER,
         "status": _W.AGENT,

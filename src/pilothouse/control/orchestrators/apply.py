@@ -1,0 +1,54 @@
+"""Decisions to writes: the only place where the orchestrator touches objects."""
+
+from msgspec.structs import replace
+
+from pilothouse.control.orchestrators.changes import Create, Decision, Desire
+from pilothouse.control.orchestrators.scene import Scene
+from pilothouse.ids import Ids
+from pilothouse.model.objects import Task
+from pilothouse.model.states import TaskState
+from pilothouse.store.interface import WriteTx
+
+
+def carry_out(tx: WriteTx, scene: Scene, decision: Decision, now: float, ids: Ids) -> None:
+    """Write what was decided; *scene* is what *tx* sees."""
+    by_id = {task.id: task for task in scene.tasks} if decision.changes else {}
+    for change in decision.changes:
+        if isinstance(change, Desire):
+            tx.put(wanted(by_id[change.task_id], change))
+        else:
+            tx.put(created(scene, change, by_id.get(change.like), now, ids.new()))
+    if scene.service.notice != decision.notice:
+        tx.put(replace(scene.service, notice=decision.notice))
+
+
+def wanted(task: Task, change: Desire) -> Task:
+    """Return *task* as it is wanted now; one that no node knows of is called off by that alone."""
+    state = task.state
+    if change.state is TaskState.SHUTDOWN and state < TaskState.ASSIGNED:
+        state = TaskState.SHUTDOWN
+    return replace(task, desired_state=change.state, desired_reason=change.reason, state=state)
+
+
+def created(scene: Scene, change: Create, like: Task | None, now: float, id: str) -> Task:
+    """Return the task to make."""
+    service = scene.service
+    return Task(
+        id=id,
+        app=service.app,
+        service=service.name,
+        slot=change.slot,
+        node_id=change.node_id,
+        spec=like.spec if like else service.spec.task,
+        image=like.image if like else service.image,
+        fingerprint=like.fingerprint if like else scene.fingerprint,
+        secret_versions=scene.secret_versions,
+        config_versions=scene.config_versions,
+        created_at=now,
+        failures=change.failures,
+        not_before=change.not_before,
+        reason=change.reason,
+        replaces=change.replaces,
+        desired_state=change.desired_state,
+        desired_reason=change.desired_reason,
+    )

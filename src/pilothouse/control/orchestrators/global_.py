@@ -1,0 +1,30 @@
+"""Global services: one task on every node that suits."""
+
+from pilothouse.control.orchestrators.scene import Key
+from pilothouse.errors import InvalidManifestError
+from pilothouse.model.constraints import parse_constraint, satisfies
+from pilothouse.model.objects import Availability, Node, Service, Task
+from pilothouse.model.states import TaskState
+
+
+def wanted(service: Service, tasks: tuple[Task, ...], nodes: tuple[Node, ...]) -> tuple[Key, ...]:
+    """Return a slot for each node that meets the constraints, in order of the nodes' ids.
+
+    A drained node gets none. A node that is paused or away gets no new task, but keeps the one it has.
+    """
+    present = {task.node_id for task in tasks if not task.state.terminal and task.desired_state < TaskState.SHUTDOWN}
+    return tuple((0, node.id) for node in nodes if _suits(service, node) and _open(node, node.id in present))
+
+
+def _open(node: Node, present: bool) -> bool:
+    if node.spec.availability is Availability.DRAIN:
+        return False
+    return present or (node.ready and node.spec.availability is Availability.ACTIVE)
+
+
+def _suits(service: Service, node: Node) -> bool:
+    try:
+        return all(satisfies(parse_constraint(text), node) for text in service.spec.task.placement.constraints)
+    except InvalidManifestError:
+        # Nothing can meet a condition that says nothing; validation refuses it, so this is a file of an older version.
+        return False

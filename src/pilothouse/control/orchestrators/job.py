@@ -1,0 +1,35 @@
+"""Jobs: each slot's task runs until it has completed once; a failed one is tried again as its policy says."""
+
+from pilothouse.control.orchestrators.endings import how_it_ended
+from pilothouse.control.orchestrators.plan import Plan
+from pilothouse.control.orchestrators.restart import Next, after
+from pilothouse.control.orchestrators.scene import Key, Scene, Slot, place_name
+from pilothouse.control.orchestrators.vacancy import Gate, fill, release
+from pilothouse.model.states import TaskState
+
+
+def keep(scene: Scene, by_key: dict[Key, Slot], keys: tuple[Key, ...], plan: Plan) -> None:
+    """Decide for each wanted slot; *by_key* gets an empty slot for each key it lacks."""
+    gate = Gate(scene)
+    for key in keys:
+        slot = by_key.setdefault(key, Slot(key=key))
+        for extra in slot.extra:
+            plan.stop(extra, "its slot has another task already")
+        for old in slot.outdated:
+            plan.stop(old, f"the job has changed: {scene.asked_by}")
+        if slot.current is not None:
+            release(scene, slot, gate, plan, start_first=False)
+        elif slot.vacant and not slot.completed:
+            _again(scene, slot, gate, plan)
+
+
+def _again(scene: Scene, slot: Slot, gate: Gate, plan: Plan) -> None:
+    latest = slot.latest
+    if latest is not None and latest.fingerprint == scene.fingerprint:
+        ended_badly = latest.state is not TaskState.COMPLETE and latest.desired_state is not TaskState.SHUTDOWN
+        verdict = after(latest, scene.service.spec.restart, plan.now)
+        if verdict.next is Next.LEAVE and ended_badly:
+            name = place_name(scene.service, slot.key)
+            plan.notice(f"the job {name} failed: it {how_it_ended(latest)}, and its restart policy allows no other try")
+            return
+    fill(scene, slot, gate, plan)

@@ -1,0 +1,45 @@
+"""A decision while it is being made: changes, notices and the next time to look, without what is so already."""
+
+from pilothouse.control.orchestrators.changes import Create, Decision, Desire
+from pilothouse.model.objects import Task
+from pilothouse.model.states import TaskState
+
+
+class Plan:
+    """What one look at one service calls for, so far."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self._changes: list[Create | Desire] = []
+        self._notices: list[str] = []
+        self._wake_at: float | None = None
+
+    def create(self, create: Create) -> None:
+        """Have a task made; one that waits for a time is looked at again then."""
+        self._changes.append(create)
+        if create.not_before > self.now:
+            self.look_again(create.not_before)
+
+    def want(self, task: Task, state: TaskState, reason: str) -> None:
+        """Want *task* in *state*; nothing if it is wanted so for that reason already."""
+        if task.desired_state is not state or task.desired_reason != reason:
+            self._changes.append(Desire(task_id=task.id, state=state, reason=reason))
+
+    def stop(self, task: Task, reason: str) -> None:
+        """Want *task* stopped; the first reason stays."""
+        if task.desired_state is not TaskState.SHUTDOWN and not task.state.terminal:
+            self._changes.append(Desire(task_id=task.id, state=TaskState.SHUTDOWN, reason=reason))
+
+    def notice(self, sentence: str) -> None:
+        """Say something that somebody should read."""
+        if sentence not in self._notices:
+            self._notices.append(sentence)
+
+    def look_again(self, at: float) -> None:
+        """Ask for another look at a time, if it is yet to come."""
+        if at > self.now and (self._wake_at is None or at < self._wake_at):
+            self._wake_at = at
+
+    def decision(self) -> Decision:
+        """Return what was collected."""
+        return Decision(changes=tuple(self._changes), notice="; ".join(self._notices), wake_at=self._wake_at)

@@ -1,0 +1,137 @@
+"""What a decider sees of one service: itself, its tasks, and as much of its neighbours as it needs. Frozen values."""
+
+import msgspec
+
+from pilothouse.model.objects import Health, Node, Service, Task
+from pilothouse.model.spec import Mode
+from pilothouse.model.states import TaskState
+
+Key = tuple[int, str]
+"""A slot: its number and "" in replicated modes, 0 and the node in global ones."""
+
+
+class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
+    """A service this one depends on; *service* is None if the app has none of that name.
+
+    Attributes:
+        wanted: The slots it should have.
+    """
+
+    service: Service | None
+    fingerprint: str = ""
+    tasks: tuple[Task, ...] = ()
+    wanted: tuple[Key, ...] = ()
+
+
+class Scene(msgspec.Struct, frozen=True, kw_only=True):
+    """One service and its surroundings at one revision.
+
+    Attributes:
+        leaving: The service or its whole app is being removed.
+        asked_by: Who wanted it so, as a clause: "deployed by alice (revision 3)".
+        tasks: All of the service, dead ones included.
+        live_dependents: Names of the services that depend on this one, are leaving too and still have live tasks.
+        nodes: The nodes a task of a global service may be on; empty in other modes.
+    """
+
+    service: Service
+    fingerprint: str
+    leaving: bool = False
+    asked_by: str = ""
+    tasks: tuple[Task, ...] = ()
+    secret_versions: dict[str, str] = {}
+    config_versions: dict[str, str] = {}
+    dependencies: dict[str, Neighbour] = {}
+    live_dependents: tuple[str, ...] = ()
+    nodes: tuple[Node, ...] = ()
+
+
+class Slot(msgspec.Struct, kw_only=True):
+    """The tasks of one slot, sorted by what they are.
+
+    Attributes:
+        current: Live, meant to live, made from the present spec.
+        outdated: Live, meant to live, made from an older spec.
+        stopping: Live, told to stop.
+        extra: Live, meant to live, made from the present spec, and one too many.
+        latest: The newest task, dead or alive: the one no other replaces.
+        completed: A task made from the present spec ended well.
+    """
+
+    key: Key
+    current: Task | None = None
+    outdated: list[Task] = []
+    stopping: list[Task] = []
+    extra: list[Task] = []
+    latest: Task | None = None
+    completed: bool = False
+
+    @property
+    def vacant(self) -> bool:
+        """Whether nothing lives in the slot."""
+        return self.current is None and not self.outdated and not self.stopping
+
+    @property
+    def live(self) -> list[Task]:
+        """Every task of the slot that is not dead."""
+        return [*([self.current] if self.current else []), *self.extra, *self.outdated, *self.stopping]
+
+
+def key_of(task: Task) -> Key:
+    """Return the slot *task* is in."""
+    return (task.slot, "" if task.slot else task.node_id)
+
+
+def slots(tasks: tuple[Task, ...], fingerprint: str) -> dict[Key, Slot]:
+    """Return every slot that has or had a task, by its key."""
+    found: dict[Key, Slot] = {}
+    dead: dict[Key, list[Task]] = {}
+    for task in tasks:
+        key = (task.slot, "" if task.slot else task.node_id)
+        slot = found.get(key)
+        if slot is None:
+            slot = found[key] = Slot(key=key)
+        if task.state > TaskState.RUNNING:
+            dead.setdefault(key, []).append(task)
+            if task.state is TaskState.COMPLETE and task.fingerprint == fingerprint:
+                slot.completed = True
+        elif task.desired_state is TaskState.SHUTDOWN:
+            slot.stopping.append(task)
+        elif task.fingerprint != fingerprint:
+            slot.outdated.append(task)
+        elif slot.current is None:
+            slot.current = task
+        else:
+            _add_extra(slot, task)
+    for key, slot in found.items():
+        slot.latest = _latest(slot, dead.get(key, []))
+    return found
+
+
+def _add_extra(slot: Slot, task: Task) -> None:
+    """Keep the task that is furthest, then the older one, so that the choice never changes by itself."""
+    first = slot.current
+    if first is not None and (-task.state, task.created_at, task.id) < (-first.state, first.created_at, first.id):
+        slot.current, task = task, first
+    slot.extra.append(task)
+
+
+def _latest(slot: Slot, dead: list[Task]) -> Task | None:
+    if slot.current is not None and not slot.extra and not slot.outdated and not slot.stopping:
+        return slot.current
+    every = [*dead, *slot.live]
+    replaced = {task.replaces for task in every}
+    ends = [task for task in every if task.id not in replaced]
+    return max(ends or every, key=lambda task: (task.created_at, task.id), default=None)
+
+
+def is_ready(task: Task) -> bool:
+    """Whether *task* runs, may get traffic and fails no check."""
+    return task.state is TaskState.RUNNING and task.status.ready and task.status.health in {Health.NONE, Health.HEALTHY}
+
+
+def place_name(service: Service, key: Key) -> str:
+    """Return what people call a slot of *service*: "web.2", or "web on node1" in global modes."""
+    if service.spec.mode in {Mode.GLOBAL, Mode.GLOBAL_JOB}:
+        return f"{service.name} on {key[1]}"
+    return f"{service.name}.{key[0]}"

@@ -1,0 +1,159 @@
+"""Slots without a task that is meant to live get one; tasks that wait are let go when nothing holds them any more."""
+
+import functools
+
+from pilothouse.control.orchestrators.changes import Create
+from pilothouse.control.orchestrators.dependencies import unmet
+from pilothouse.control.orchestrators.plan import Plan
+from pilothouse.control.orchestrators.restart import Next, Verdict, after, waiting_reason
+from pilothouse.control.orchestrators.rollout import update_order
+from pilothouse.control.orchestrators.scene import Scene, Slot, place_name
+from pilothouse.model.objects import Task
+from pilothouse.model.spec import UpdateOrder
+from pilothouse.model.states import TaskState
+
+
+class Gate:
+    """What `depends_on` still holds back; worked out once, and only if somebody asks."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+
+    @functools.cached_property
+    def first(self) -> str:
+        """What a first start waits for."""
+        return unmet(self._scene)
+
+    @functools.cached_property
+    def again(self) -> str:
+        """What the replacement of a task that had started waits for."""
+        return unmet(self._scene, healing=True)
+
+    @functools.cached_property
+    def _by_id(self) -> dict[str, Task]:
+        return {task.id: task for task in self._scene.tasks}
+
+    def holds(self, predecessor: Task | None) -> str:
+        """Return what a task that follows *predecessor* in its slot waits for; "" if nothing."""
+        started = (
+            predecessor is not None
+            and predecessor.fingerprint == self._scene.fingerprint
+            and predecessor.status.started_at is not None
+        )
+        return self.again if started else self.first
+
+    def predecessor(self, task: Task) -> Task | None:
+        """Return the task that *task* replaces, if it is still known."""
+        return self._by_id.get(task.replaces)
+
+
+def fill(scene: Scene, slot: Slot, gate: Gate, plan: Plan, *, revive: bool = False) -> None:
+    """Have a task made for a vacant *slot*, or say why there will be none.
+
+    Args:
+        scene: The service and its surroundings.
+        slot: Nothing in it lives.
+        gate: What holds back starts.
+        plan: Where the decision goes.
+        revive: The update of the service has stopped: a task of an older spec that died comes back as it was.
+    """
+    latest = slot.latest
+    name = place_name(scene.service, slot.key)
+    if latest is None:
+        plan.create(
+            _create(scene, slot, Verdict(next=Next.NOW, reason=f"{name} is missing: {scene.asked_by}"), gate, plan)
+        )
+        return
+    own_end = latest.desired_state is not TaskState.SHUTDOWN
+    old = latest.fingerprint != scene.fingerprint
+    if old and not (revive and own_end and _same_files(scene, latest)):
+        fresh = Verdict(next=Next.NOW, reason=f"{name} is missing and the service has changed: {scene.asked_by}")
+        plan.create(_create(scene, slot, fresh, gate, plan))
+        return
+    follow(scene, slot, gate, plan, like=latest.id if old else "")
+
+
+def follow(scene: Scene, slot: Slot, gate: Gate, plan: Plan, *, like: str = "") -> None:
+    """Do what the restart policy says after the dead latest task of *slot*."""
+    latest = slot.latest
+    if latest is None:
+        return
+    verdict = after(latest, scene.service.spec.restart, plan.now)
+    name = place_name(scene.service, slot.key)
+    if verdict.next is Next.PARKED:
+        plan.notice(
+            f"{name} is parked: it {verdict.reason}; correct the cause and deploy a change, "
+            f"or run `pilothouse restart {scene.service.app} {scene.service.name}`"
+        )
+    elif verdict.next is not Next.LEAVE:
+        plan.create(_create(scene, slot, verdict, gate, plan, like=like))
+
+
+def release(scene: Scene, slot: Slot, gate: Gate, plan: Plan, *, start_first: bool) -> None:
+    """Let the waiting task of *slot* run, or keep saying what it waits for."""
+    task = slot.current
+    if task is None or task.desired_state is not TaskState.READY:
+        return
+    if task.not_before > plan.now:
+        plan.look_again(task.not_before)
+        return
+    before = [] if start_first else [*slot.stopping, *slot.outdated]
+    if before:
+        plan.want(task, TaskState.READY, _behind(before[0]))
+        return
+    holds = gate.holds(gate.predecessor(task))
+    if holds:
+        plan.want(task, TaskState.READY, f"waits for {holds}")
+        return
+    plan.want(task, TaskState.RUNNING, "nothing holds it back any more")
+
+
+def create_beside(scene: Scene, slot: Slot, gate: Gate, plan: Plan, old: Task, *, start_first: bool) -> None:
+    """Have the replacement of *old* made while it still runs."""
+    reason = f"replaces {old.id}, because the service has changed: {scene.asked_by}"
+    held = gate.first
+    if not start_first:
+        state, why = TaskState.READY, _behind(old)
+    elif held:
+        state, why = TaskState.READY, f"waits for {held}"
+    else:
+        state, why = TaskState.RUNNING, "is to be ready before the task it replaces is stopped"
+    latest = slot.latest or old
+    plan.create(
+        Create(
+            slot=slot.key[0], node_id=slot.key[1], reason=reason, replaces=latest.id, desired_state=state,
+            desired_reason=why,
+        )
+    )  # fmt: skip
+
+
+def _create(scene: Scene, slot: Slot, verdict: Verdict, gate: Gate, plan: Plan, *, like: str = "") -> Create:
+    state, why = TaskState.RUNNING, scene.asked_by
+    holds = gate.holds(slot.latest)
+    in_the_way = slot.outdated if update_order(scene.service.spec) is UpdateOrder.STOP_FIRST else []
+    if verdict.not_before > plan.now:
+        state, why = TaskState.READY, waiting_reason(verdict.failures, verdict.not_before - plan.now)
+    elif in_the_way:
+        state, why = TaskState.READY, _behind(in_the_way[0])
+    elif holds:
+        state, why = TaskState.READY, f"waits for {holds}"
+    return Create(
+        slot=slot.key[0],
+        node_id=slot.key[1],
+        failures=verdict.failures,
+        not_before=verdict.not_before,
+        reason=verdict.reason,
+        replaces=slot.latest.id if slot.latest else "",
+        desired_state=state,
+        desired_reason=why,
+        like=like,
+    )
+
+
+def _behind(old: Task) -> str:
+    return f"waits until the task it replaces ({old.id}) has stopped"
+
+
+def _same_files(scene: Scene, task: Task) -> bool:
+    """Whether the files *task* was given are still the newest: older contents are not kept."""
+    return task.secret_versions == scene.secret_versions and task.config_versions == scene.config_versions
