@@ -1,1 +1,210 @@
 """Objects as people see them: what the API answers, made from a snapshot by pure functions."""
+
+from pilothouse.control.orchestrators.endings import how_it_ended
+from pilothouse.control.orchestrators.restart import Next, after
+from pilothouse.control.orchestrators.scene import Slot, is_ready, place_name, slots
+from pilothouse.control.orchestrators.scenes import Scenes
+from pilothouse.model.api import AppView, ServiceView, TaskView
+from pilothouse.model.names import display_name
+from pilothouse.model.objects import App, PortBinding, Service, Task
+from pilothouse.model.states import TaskState
+from pilothouse.server.sentences import task_sentence
+from pilothouse.store.interface import ReadTx
+
+REJECTIONS_THAT_FAIL = 3
+"""A node that says "never" three times means it: the service will not come up by itself."""
+
+
+def app_views(tx: ReadTx) -> list[AppView]:
+    """Return every app, ordered by name."""
+    scenes = Scenes(tx)
+    return [_app_view(scenes, app) for app in tx.find(App)]
+
+
+def app_view(tx: ReadTx, name: str) -> AppView | None:
+    """Return one app, or None if there is none of that name."""
+    app = tx.get(App, name)
+    return None if app is None else _app_view(Scenes(tx), app)
+
+
+def service_view(tx: ReadTx, app: str, name: str) -> ServiceView | None:
+    """Return one service, or None if the app has none of that name."""
+    service = tx.get(Service, f"{app}/{name}")
+    return None if service is None else view_of_service(Scenes(tx), service)
+
+
+def task_view(tx: ReadTx, task: Task) -> TaskView:
+    """Return one task."""
+    return view_of_task(Scenes(tx), task)
+
+
+def task_views(tx: ReadTx, app: str = "", service: str = "", *, dead: bool = False) -> list[TaskView]:
+    """Return tasks, ordered by app, service and slot, then newest first; "" is any.
+
+    Args:
+        tx: The snapshot.
+        app: Only of this app.
+        service: Only of services of this name.
+        dead: Those that will never run again too.
+    """
+    fields = {name: value for name, value in (("app", app), ("service", service)) if value}
+    scenes = Scenes(tx)
+    found = [task for task in tx.find(Task, **fields) if dead or not task.state.terminal]
+    found.sort(key=lambda task: (task.app, task.service, task.slot, task.node_id, -task.created_at, task.id))
+    return [view_of_task(scenes, task) for task in found]
+
+
+def view_of_task(scenes: Scenes, task: Task) -> TaskView:
+    """Return *task* as `ps` shows it."""
+    service = scenes.service(task.service_id)
+    status = task.status
+    return TaskView(
+        id=task.id,
+        app=task.app,
+        service=task.service,
+        name=display_name(task),
+        slot=task.slot,
+        state=task.state,
+        desired_state=task.desired_state,
+        health=status.health,
+        ready=status.ready,
+        since=status.since or task.created_at,
+        created_at=task.created_at,
+        image=task.spec.container.image,
+        node_id=task.node_id,
+        sentence=task_sentence(task),
+        failures=task.failures,
+        current=service is not None and task.fingerprint == scenes.fingerprint(service),
+        exit_code=status.ending.exit_code if status.ending else None,
+        ports=task.ports,
+        addresses=status.addresses,
+    )
+
+
+def view_of_service(scenes: Scenes, service: Service) -> ServiceView:
+    """Return *service* with its tasks counted."""
+    tasks = scenes.tasks(service)
+    by_key = slots(tasks, scenes.fingerprint(service))
+    keys = scenes.wanted(service)
+    wanted = [by_key.get(key) or Slot(key=key) for key in keys]
+    live = [task for slot in by_key.values() for task in slot.live]
+    current = [slot.current for slot in wanted if slot.current is not None]
+    app = scenes.app(service.app)
+    removing = service.removing or app is None or app.removing
+    nowhere = not keys and "global" in service.spec.mode.value
+    settled = all(_is_done(service, slot) for slot in wanted)
+    converged = settled and len(live) == len(current) and not removing and not nowhere
+    by_id = {task.id: task for task in tasks}
+    dead_end = "" if removing else _dead_end(service, wanted, by_id)
+    sentence = dead_end or _waits_for(service, wanted, live, by_id)
+    if removing:
+        sentence = f"is being removed: {len(live)} tasks have yet to stop"
+    elif nowhere:
+        sentence = "no node meets its placement constraints, so it has no tasks"
+    return ServiceView(
+        app=service.app,
+        name=service.name,
+        mode=service.spec.mode.value,
+        image=service.spec.task.container.image,
+        wanted=len(keys),
+        running=sum(1 for task in current if task.state is TaskState.RUNNING),
+        healthy=sum(1 for task in current if is_ready(task)),
+        completed=sum(1 for slot in wanted if slot.completed),
+        outdated=sum(len(slot.outdated) for slot in by_key.values()),
+        converged=converged,
+        failed=bool(dead_end),
+        removing=removing,
+        sentence="" if converged else sentence,
+        ports=tuple(dict.fromkeys(port_text(port) for task in current for port in task.ports)),
+    )
+
+
+def port_text(port: PortBinding) -> str:
+    """Return a host port as `docker ps` users know it: "127.0.0.1:8080->80/tcp"."""
+    address = f"[{port.host_ip}]:" if ":" in port.host_ip else f"{port.host_ip}:" if port.host_ip else ""
+    return f"{address}{port.host_port}->{port.target}/{port.protocol}"
+
+
+def _app_view(scenes: Scenes, app: App) -> AppView:
+    services = tuple(view_of_service(scenes, service) for service in scenes.services(app.id))
+    failed = [view for view in services if view.failed]
+    waiting = [view for view in services if not view.converged]
+    if app.removing:
+        sentence = f"is being taken down: {len(services)} services are left" if services else "is being taken down"
+    elif waiting:
+        worst = (failed or waiting)[0]
+        sentence = worst.sentence
+    else:
+        sentence = f"all {len(services)} services are as the manifest says" if services else "it has no services"
+    return AppView(
+        name=app.id,
+        revision=app.revision,
+        deployed_at=app.deployed_at,
+        deployed_by=app.deployed_by,
+        removing=app.removing,
+        converged=not app.removing and not waiting,
+        failed=bool(failed) and not app.removing,
+        sentence=sentence,
+        services=services,
+    )
+
+
+def _is_done(service: Service, slot: Slot) -> bool:
+    """Whether a slot is as it should be: its task runs and is ready, or has ended well where that is meant."""
+    if service.spec.mode.job:
+        return slot.vacant and slot.completed
+    if slot.current is not None:
+        return is_ready(slot.current) and slot.current.desired_state is TaskState.RUNNING
+    if not slot.vacant or not slot.completed or slot.latest is None:
+        return False
+    return after(slot.latest, service.spec.restart, slot.latest.status.since).next is Next.LEAVE
+
+
+def _dead_end(service: Service, wanted: list[Slot], by_id: dict[str, Task]) -> str:
+    """Return why *service* will not become what it should be by itself; "" if it may."""
+    if service.notice:
+        return service.notice
+    for slot in wanted:
+        died = _last_death(slot, by_id)
+        if died is None or _is_done(service, slot):
+            continue
+        name = place_name(service, slot.key)
+        if died.state is TaskState.REJECTED and died.failures + 1 >= REJECTIONS_THAT_FAIL:
+            return f"{name} {how_it_ended(died)} (tried {died.failures + 1} times)"
+        if slot.vacant and died.state is not TaskState.COMPLETE:
+            verdict = after(died, service.spec.restart, died.status.since)
+            if verdict.next is Next.LEAVE:
+                return f"{name} failed and is not tried again: {verdict.reason}"
+    return ""
+
+
+def _last_death(slot: Slot, by_id: dict[str, Task]) -> Task | None:
+    """Return the newest dead task of a slot that was made from the same spec as the newest of all."""
+    latest = slot.latest
+    if latest is None or latest.state.terminal:
+        return latest
+    before = by_id.get(latest.replaces)
+    return before if before is not None and before.fingerprint == latest.fingerprint else None
+
+
+def _waits_for(service: Service, wanted: list[Slot], live: list[Task], by_id: dict[str, Task]) -> str:
+    """Return what a service that is not settled waits for: the first slot that is not, by name."""
+    waiting = [slot for slot in wanted if not _is_done(service, slot)]
+    if not waiting:
+        return f"{len(live) - len(wanted)} tasks that are not wanted any more have yet to stop"
+    done = len(wanted) - len(waiting)
+    so_far = f"{done} of {len(wanted)} tasks are as they should be; " if len(wanted) > 1 else ""
+    return f"{so_far}{place_name(service, waiting[0].key)} {_slot_sentence(waiting[0], by_id)}"
+
+
+def _slot_sentence(slot: Slot, by_id: dict[str, Task]) -> str:
+    if slot.outdated and slot.current is None:
+        return "runs on an older spec and has yet to be replaced"
+    task = slot.current or next(iter(slot.stopping), slot.latest)
+    if task is None:
+        return "is about to be made"
+    died = _last_death(slot, by_id)
+    if task.state.terminal:
+        return f"{task_sentence(task)} (it is about to be made anew)"
+    before = f"; the one before it {how_it_ended(died)}" if died is not None and task.failures else ""
+    return f"{task_sentence(task)}{before}"

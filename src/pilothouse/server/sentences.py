@@ -1,0 +1,57 @@
+"""What one task is doing and why, in one clause; `ps`, `up` and `explain` say the same words. Pure."""
+
+from pilothouse.control.orchestrators.endings import how_it_ended
+from pilothouse.model.objects import Health, Task
+from pilothouse.model.states import TaskState
+
+_DOING = {
+    TaskState.NEW: "waits to be given what it needs",
+    TaskState.PENDING: "waits for a node",
+    TaskState.ASSIGNED: "waits for the node to take it",
+    TaskState.ACCEPTED: "was taken by the node",
+    TaskState.PREPARING: "is being prepared",
+    TaskState.READY: "is prepared",
+    TaskState.STARTING: "is starting",
+}
+
+
+def task_sentence(task: Task) -> str:
+    """Return why *task* is as it is; "" if it runs and is ready."""
+    if task.state.terminal:
+        return _dead(task)
+    if task.desired_state is TaskState.SHUTDOWN:
+        return f"is stopping: {task.desired_reason}"
+    if task.state is TaskState.RUNNING:
+        return not_ready(task)
+    return _on_its_way(task)
+
+
+def not_ready(task: Task) -> str:
+    """Return why a running *task* gets no traffic; "" if it does."""
+    if task.status.health is Health.UNHEALTHY:
+        return _with(task, "runs, but its health check fails")
+    if task.status.health is Health.STARTING:
+        return _with(task, "runs, and its health check has not passed yet")
+    return "" if task.status.ready else _with(task, "runs, but is not ready")
+
+
+def _dead(task: Task) -> str:
+    if task.desired_state is TaskState.SHUTDOWN:
+        return f"stopped: {task.desired_reason}"
+    if task.state is TaskState.COMPLETE:
+        return f"completed: it {how_it_ended(task)}"
+    return how_it_ended(task)
+
+
+def _on_its_way(task: Task) -> str:
+    if task.state is TaskState.NEW and task.resource_message:
+        return f"waits: {task.resource_message}"
+    if task.state is TaskState.PENDING and task.placement_message:
+        return f"waits for a node: {task.placement_message}"
+    if task.desired_state is TaskState.READY:
+        return task.desired_reason
+    return _with(task, _DOING.get(task.state, task.state.name.lower()))
+
+
+def _with(task: Task, doing: str) -> str:
+    return f"{doing}: {task.status.message}" if task.status.message else doing
