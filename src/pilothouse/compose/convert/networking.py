@@ -27,7 +27,7 @@ def attachments(service: Reader) -> tuple[str, tuple[NetworkAttachment, ...]]:
 
 
 def ports(service: Reader) -> tuple[Port, ...]:
-    """Return the published ports of *service*."""
+    """Return the published ports of *service*; without a network of its own there are none, as with the engine."""
     found = []
     for entry in service.children("ports"):
         mode = entry.text("mode", PortMode.INGRESS.value)
@@ -47,6 +47,9 @@ def ports(service: Reader) -> tuple[Port, ...]:
                 app_protocol=entry.text("app_protocol"),
             )
         )
+    if found and service.text("network_mode") in {"host", "none"}:
+        service.warn("ports", f"are ignored with network_mode: {service.text('network_mode')}; remove one of the two")
+        return ()
     return tuple(found)
 
 

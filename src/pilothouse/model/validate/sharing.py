@@ -1,0 +1,45 @@
+"""What a container shares with others: namespaces, volumes and links; each names a service of the app."""
+
+from collections.abc import Iterator
+
+from pilothouse.model.spec import ServiceSpec
+from pilothouse.model.validate.grammar import Finding
+
+_PLAIN = {
+    "network_mode": frozenset({"", "none", "host", "bridge"}),
+    "ipc": frozenset({"", "host", "private", "shareable", "none"}),
+    "pid": frozenset({"", "host", "private"}),
+    "uts": frozenset({"", "host", "private"}),
+    "cgroup": frozenset({"", "host", "private"}),
+    "userns_mode": frozenset({"", "host"}),
+}
+
+
+def sharing(path: str, service: ServiceSpec, known: frozenset[str]) -> Iterator[Finding]:
+    """Yield what is wrong with everything *service* takes from another container; *known* are the app's services."""
+    container = service.task.container
+    others = known - {service.name}
+    values = {key: getattr(container.privileges, key) for key in _PLAIN if key != "network_mode"}
+    for key, value in {"network_mode": container.network_mode, **values}.items():
+        kind, _, name = value.partition(":")
+        if value in _PLAIN[key] or (kind == "container" and name):
+            continue
+        if kind != "service":
+            known_values = ", ".join(sorted(filter(None, _PLAIN[key])))
+            yield f"{path}.{key}", f"{value[:80]!r} is not known; write {known_values} or service:NAME"
+        elif name not in others:
+            yield f"{path}.{key}", f"there is no other service {name[:80]!r}; write service: and a service of this app"
+    for index, source in enumerate(container.volumes_from):
+        yield from _source(f"{path}.volumes_from[{index}]", source, others)
+    for index, link in enumerate(container.links):
+        if link.partition(":")[0] not in others:
+            yield f"{path}.links[{index}]", f"there is no other service {link.partition(':')[0][:80]!r}; define it"
+
+
+def _source(path: str, source: str, others: frozenset[str]) -> Iterator[Finding]:
+    outside = source.startswith("container:")
+    name, _, access = source.removeprefix("container:").partition(":")
+    if access not in {"", "ro", "rw"}:
+        yield path, f"{access[:80]!r} is not known; write ro or rw"
+    if not name or (not outside and name not in others):
+        yield path, f"there is no other service {name[:80]!r}; define it or remove the line"
