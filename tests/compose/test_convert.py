@@ -285,6 +285,12 @@ def test_deploy_is_carried_whole():
     assert found.rollback == UpdatePolicy(parallelism=0)
 
 
+def test_a_bare_constraint_is_about_a_label_of_the_node():
+    written = ["disktype=ssd", "node.role==manager", "node.labels.a != b"]
+    found = service(deploy={"placement": {"constraints": written}}).task.placement.constraints
+    assert found == ("node.labels.disktype==ssd", "node.role==manager", "node.labels.a != b")
+
+
 @pytest.mark.parametrize("mode", list(Mode))
 def test_every_mode_is_accepted(mode):
     assert service(deploy={"mode": mode.value}).mode is mode

@@ -1,5 +1,6 @@
 """One service of the loaded model → a ServiceSpec: how many tasks, where, when they start, end and change."""
 
+import re
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ _MODES = {mode.value: mode for mode in Mode}
 _CONDITIONS = {condition.value: condition for condition in Condition}
 _RESTARTS = {condition.value: condition for condition in RestartCondition}
 _ORDERS = {order.value: order for order in UpdateOrder}
+_SHORT_CONSTRAINT = re.compile(r"\s*([A-Za-z0-9_-]+)\s*=\s*([^\s=](?:.*\S)?)\s*\Z")
 _SHARED = ("network_mode", "ipc", "pid", "uts", "cgroup")
 
 
@@ -82,10 +84,16 @@ def _replicas(service: Reader, deploy: Reader, mode: Mode) -> int:
 
 def _placement(placement: Reader) -> Placement:
     return Placement(
-        constraints=placement.texts("constraints"),
+        constraints=tuple(_constraint(text) for text in placement.texts("constraints")),
         spread=tuple(preference.text("spread") for preference in placement.children("preferences")),
         max_replicas_per_node=placement.integer("max_replicas_per_node") or 0,
     )
+
+
+def _constraint(text: str) -> str:
+    """Return *text* with the short form of the Compose specification, `disk=ssd`, written out."""
+    short = _SHORT_CONSTRAINT.match(text)
+    return f"node.labels.{short[1]}=={short[2]}" if short else text
 
 
 def _hook(hook: Reader, before: bool) -> Hook:

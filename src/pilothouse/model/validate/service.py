@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterator
 
+from pilothouse.errors import InvalidManifestError
 from pilothouse.model.base import Value
+from pilothouse.model.constraints import parse_constraint
 from pilothouse.model.spec import Hook, Mode, Probe, ProbeKind, ServiceSpec, UpdatePolicy
 from pilothouse.model.validate.container import container
 from pilothouse.model.validate.files import granted, mounts
@@ -77,8 +79,17 @@ def _policies(path: str, spec: ServiceSpec) -> Iterator[Finding]:
     yield from _count(f"{deploy}.restart_policy.max_attempts", restart.max_attempts)
     yield from one_of(f"{deploy}.endpoint_mode", spec.endpoint_mode, frozenset({"vip", "dnsrr"}))
     yield from _count(f"{deploy}.placement.max_replicas_per_node", spec.task.placement.max_replicas_per_node)
+    yield from _constraints(f"{deploy}.placement.constraints", spec.task.placement.constraints)
     yield from _update(f"{deploy}.update_config", spec.update, _ACTIONS)
     yield from _update(f"{deploy}.rollback_config", spec.rollback, _ACTIONS - {"rollback"})
+
+
+def _constraints(path: str, constraints: tuple[str, ...]) -> Iterator[Finding]:
+    for index, text in enumerate(constraints):
+        try:
+            parse_constraint(text)
+        except InvalidManifestError as problem:
+            yield f"{path}[{index}]", str(problem)
 
 
 def _update(path: str, policy: UpdatePolicy, actions: frozenset[str]) -> Iterator[Finding]:
