@@ -28,6 +28,7 @@ class EndpointPlan(msgspec.Struct, frozen=True, kw_only=True):
     mac_address: str = ""
     driver_opts: dict[str, str] = {}
     gateway_priority: int = 0
+    interface_name: str = ""
 
 
 class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,13 +62,14 @@ class ContainerPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlannedMount(msgspec.Struct, frozen=True, kw_only=True):
-    """A mount with its source as the engine knows it; *kind* is "volume", "bind" or "tmpfs"."""
+    """A mount with its source as the engine knows it; *kind* is "volume", "bind", "tmpfs" or "image"."""
 
     kind: str
     target: str
     source: str = ""
     read_only: bool = False
     nocopy: bool = False
+    subpath: str = ""
     propagation: str = ""
     create_host_path: bool = False
     selinux: str = ""
