@@ -302,6 +302,7 @@ cgroup_parent = "/{cgroup}"
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+exit_command_delay = 1
 runtime = "runc"
 tmp_dir = "{dir}/tmp"
 volume_path = "{dir}/volumes"
