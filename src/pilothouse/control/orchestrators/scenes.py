@@ -44,7 +44,7 @@ class Scenes:
     def tasks(self, service: Service) -> tuple[Task, ...]:
         """Return the tasks of a service, dead ones included."""
         if service.id not in self._tasks:
-            self._tasks[service.id] = tuple(self._tx.find(Task, app=service.app, service=service.name))
+            self._tasks[service.id] = tuple(self._tx.find(Task, service_id=service.id))
         return self._tasks[service.id]
 
     def nodes(self) -> tuple[Node, ...]:

@@ -9,7 +9,7 @@ from pilothouse.control.orchestrators.plan import Plan
 from pilothouse.control.orchestrators.restart import Next, after
 from pilothouse.control.orchestrators.rollout import parallelism, settled_at, update_order
 from pilothouse.control.orchestrators.scene import Scene, Slot, is_ready, place_name
-from pilothouse.control.orchestrators.vacancy import Gate, create_beside, follow
+from pilothouse.control.orchestrators.vacancy import Gate, create_beside, follow, start_anew
 from pilothouse.model.objects import Task
 from pilothouse.model.spec import UpdateOrder
 from pilothouse.model.states import TaskState
@@ -91,6 +91,8 @@ def _retry_or_supersede(scene: Scene, slot: Slot, failing: tuple[Slot, ...], gat
     elif _superseded(slot) and not failing:
         for old in slot.outdated:
             plan.stop(old, f"never ran, and the service has changed since: {scene.asked_by}")
+        if all(old.state < TaskState.ASSIGNED for old in slot.outdated):
+            start_anew(scene, slot, gate, plan)
 
 
 def _superseded(slot: Slot) -> bool:

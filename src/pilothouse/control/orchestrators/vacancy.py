@@ -65,12 +65,29 @@ def fill(scene: Scene, slot: Slot, gate: Gate, plan: Plan, *, revive: bool = Fal
         )
         return
     own_end = latest.desired_state is not TaskState.SHUTDOWN
-    old = latest.fingerprint != scene.fingerprint
-    if old and not (revive and own_end and _same_files(scene, latest)):
-        fresh = Verdict(next=Next.NOW, reason=f"{name} is missing and the service has changed: {scene.asked_by}")
-        plan.create(_create(scene, slot, fresh, gate, plan))
-        return
-    follow(scene, slot, gate, plan, like=latest.id if old else "")
+    if latest.fingerprint == scene.fingerprint:
+        follow(scene, slot, gate, plan)
+    elif revive and own_end and _same_files(scene, latest):
+        follow(scene, slot, gate, plan, like=latest.id)
+    else:
+        start_anew(scene, slot, gate, plan)
+
+
+def start_anew(scene: Scene, slot: Slot, gate: Gate, plan: Plan) -> None:
+    """Have a task of the present spec made in a slot whose tasks of an older one are dead, or die by this decision."""
+    name = place_name(scene.service, slot.key)
+    reason = f"{name} is missing and the service has changed: {scene.asked_by}"
+    held = gate.holds(slot.latest)
+    plan.create(
+        Create(
+            slot=slot.key[0],
+            node_id=slot.key[1],
+            reason=reason,
+            replaces=slot.latest.id if slot.latest else "",
+            desired_state=TaskState.READY if held else TaskState.RUNNING,
+            desired_reason=f"waits for {held}" if held else scene.asked_by,
+        )
+    )
 
 
 def follow(scene: Scene, slot: Slot, gate: Gate, plan: Plan, *, like: str = "") -> None:

@@ -1,0 +1,128 @@
+"""History is told from what commits changed, with names that the reference page lists."""
+
+import pathlib
+
+import pytest
+from msgspec.structs import replace
+
+from pilothouse.model.objects import (
+    App,
+    AuditRecord,
+    Config,
+    Ending,
+    Grant,
+    Health,
+    Network,
+    Node,
+    NodeSpec,
+    Secret,
+    Volume,
+)
+from pilothouse.model.spec import AppSpec, FileSpec, NetworkSpec, VolumeSpec
+from pilothouse.model.states import TaskState, Writer
+from pilothouse.server.history import EVENTS, events_of
+from pilothouse.store.interface import Change, Commit
+from tests.control.world import World, spec
+
+TASK = World(spec()).rest().one()
+SERVICE = World(spec()).service()
+APP = App(id="shop", spec=AppSpec(name="shop"), deployed_by="alice")
+NODE = Node(id="n1")
+NEW = replace(TASK, state=TaskState.NEW, placement_message="", status=replace(TASK.status, ready=False))
+NETWORK = Network(id="shop/n", app="shop", spec=NetworkSpec(key="n", name="n"))
+VOLUME = Volume(id="shop/v", app="shop", spec=VolumeSpec(key="v", name="v"))
+SECRET = Secret(id="shop/s", app="shop", spec=FileSpec(key="s", name="s"), content_version="1")
+CONFIG = Config(id="shop/c", app="shop", spec=FileSpec(key="c", name="c"), content_version="1")
+GRANT = Grant(id="g", app="shop", kind="cap-add", value="NET_ADMIN", granted_by="alice", reason="vpn")
+DEAD = replace(TASK, state=TaskState.FAILED, status=replace(TASK.status, ready=False, ending=Ending(exit_code=9)))
+
+
+def _told(before, after):
+    commit = Commit(revision=7, at=5.0, writer=Writer.API, changes=(Change(before=before, after=after),))
+    return [event.name for event in events_of(commit)]
+
+
+CASES = [
+    (None, APP, ["app.deployed"]),
+    (APP, replace(APP, revision=2), ["app.deployed"]),
+    (APP, replace(APP, removing=True), ["app.removing"]),
+    (APP, None, ["app.removed"]),
+    (None, SERVICE, ["service.created"]),
+    (SERVICE, replace(SERVICE, spec=spec(replicas=2)), ["service.changed"]),
+    (SERVICE, replace(SERVICE, restarts_requested=1), ["service.restart-requested"]),
+    (SERVICE, replace(SERVICE, removing=True), ["service.removing"]),
+    (SERVICE, replace(SERVICE, notice="parked"), ["service.noticed"]),
+    (replace(SERVICE, notice="parked"), SERVICE, ["service.recovered"]),
+    (SERVICE, None, ["service.removed"]),
+    (None, NEW, ["task.created"]),
+    (NEW, replace(NEW, resource_message="port taken"), ["task.waiting"]),
+    (
+        replace(NEW, state=TaskState.PENDING),
+        replace(NEW, state=TaskState.PENDING, placement_message="no place"),
+        ["task.waiting"],
+    ),
+    (replace(NEW, state=TaskState.PENDING), replace(NEW, state=TaskState.ASSIGNED), ["task.placed"]),
+    (replace(NEW, desired_state=TaskState.READY), NEW, ["task.released"]),
+    (replace(TASK, state=TaskState.STARTING, status=NEW.status), TASK, ["task.started", "task.ready"]),
+    (TASK, replace(TASK, status=replace(TASK.status, ready=False, health=Health.UNHEALTHY)), ["task.unready"]),
+    (TASK, replace(TASK, desired_state=TaskState.SHUTDOWN), ["task.stopping"]),
+    (TASK, DEAD, ["task.failed"]),
+    (TASK, replace(DEAD, state=TaskState.COMPLETE), ["task.completed"]),
+    (TASK, replace(DEAD, state=TaskState.SHUTDOWN), ["task.stopped"]),
+    (NEW, replace(NEW, state=TaskState.REJECTED), ["task.rejected"]),
+    (TASK, replace(TASK, state=TaskState.ORPHANED), ["task.orphaned"]),
+    (DEAD, None, ["task.deleted"]),
+    (None, NODE, ["node.joined"]),
+    (NODE, replace(NODE, ready=True), ["node.ready"]),
+    (replace(NODE, ready=True), NODE, ["node.away"]),
+    (NODE, replace(NODE, spec=NodeSpec(labels={"a": "b"})), ["node.changed"]),
+    (NODE, None, ["node.removed"]),
+    (None, NETWORK, ["network.created"]),
+    (NETWORK, None, ["network.removed"]),
+    (None, VOLUME, ["volume.created"]),
+    (VOLUME, None, ["volume.removed"]),
+    (None, SECRET, ["secret.changed"]),
+    (SECRET, replace(SECRET, content_version="2"), ["secret.changed"]),
+    (SECRET, replace(SECRET, removing=True), []),
+    (SECRET, None, ["secret.removed"]),
+    (None, CONFIG, ["config.changed"]),
+    (CONFIG, None, ["config.removed"]),
+    (None, GRANT, ["grant.created"]),
+    (GRANT, replace(GRANT, revoked_at=1.0), ["grant.revoked"]),
+    (None, AuditRecord(id="1", at=1.0, principal="p", action="a", object="o", outcome="refused"), ["request.refused"]),
+    (None, AuditRecord(id="1", at=1.0, principal="p", action="a", object="o"), []),
+    (TASK, replace(TASK, status=replace(TASK.status, message="still fine")), []),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "expected"), CASES)
+def test_each_change_is_told_once_by_its_name(before, after, expected):
+    assert _told(before, after) == expected
+
+
+def test_every_event_has_a_case_and_every_case_is_a_known_event():
+    assert {name for _, _, names in CASES for name in names} == set(EVENTS)
+
+
+def test_an_event_says_where_it_belongs_and_why():
+    commit = Commit(revision=7, at=5.0, writer=Writer.AGENT, changes=(Change(before=TASK, after=DEAD),))
+    (event,) = events_of(commit)
+    assert (event.revision, event.index, event.at, event.app) == (7, 0, 5.0, "shop")
+    assert event.object == f"task/{TASK.id}"
+    assert event.sentence == "web.1 exited with code 9 after 0.0 s"
+
+
+def test_the_reference_page_lists_every_event():
+    page = (pathlib.Path(__file__).parents[2] / "docs/reference/events.md").read_text()
+    assert [name for name, meaning in EVENTS.items() if f"| `{name}` | {meaning} |" not in page] == []
+
+
+def test_no_secret_is_told():
+    assert (
+        b"hush"
+        not in repr(
+            events_of(
+                Commit(revision=1, at=1.0, writer=Writer.API, changes=(Change(None, replace(SECRET, sealed=b"hush")),))
+            )
+        ).encode()
+    )
