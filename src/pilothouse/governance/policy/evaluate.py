@@ -17,10 +17,20 @@ from pilothouse.model.spec import AppSpec, Hook, ServiceSpec
 HOOKS = ("pre_start", "post_start", "pre_stop")
 
 
-def refusals(spec: AppSpec, grants: Iterable[Grant], now: float) -> tuple[Refusal, ...]:
-    """Return everything *spec* asks for that no grant active at *now* covers; empty means it may run."""
+def refusals(
+    spec: AppSpec, grants: Iterable[Grant], now: float, taken: frozenset[tuple[str, str]] = frozenset()
+) -> tuple[Refusal, ...]:
+    """Return everything *spec* asks for that no grant active at *now* covers; empty means it may run.
+
+    Args:
+        spec: The app.
+        grants: Those recorded, of any app and age.
+        now: Wall-clock seconds.
+        taken: ("volume" or "network", engine-wide name) of what another app already has.
+    """
     usable = [grant for grant in grants if grant.app == spec.name and active(grant, now)]
-    return tuple(_refusal(spec.name, found) for found in asks(spec) if not _granted(found, usable))
+    asked = (*asks(spec), *_taken(spec, taken))
+    return tuple(_refusal(spec.name, found) for found in asked if not _granted(found, usable))
 
 
 def active(grant: Grant, now: float) -> bool:
@@ -38,6 +48,18 @@ def asks(spec: AppSpec) -> Iterator[Ask]:
         yield from resources.network(msgspec.structs.replace(whole, prefix=f"networks.{network.key}"), network)
     for volume in spec.volumes:
         yield from resources.volume(msgspec.structs.replace(whole, prefix=f"volumes.{volume.key}"), volume)
+
+
+def _taken(spec: AppSpec, taken: frozenset[tuple[str, str]]) -> Iterator[Ask]:
+    reason = "another app has one of that name, so the two would share it"
+    for volume in spec.volumes:
+        if not volume.external and ("volume", volume.name) in taken:
+            where = Where(app=spec.name, prefix=f"volumes.{volume.key}")
+            yield ask(where, "name", "external-volume", volume.name, reason)
+    for network in spec.networks:
+        if not network.external and ("network", network.name) in taken:
+            where = Where(app=spec.name, prefix=f"networks.{network.key}")
+            yield ask(where, "name", "external-network", network.name, reason)
 
 
 def _service(where: Where, service: ServiceSpec) -> Iterator[Ask]:

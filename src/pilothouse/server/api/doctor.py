@@ -1,0 +1,50 @@
+"""Looks around for what `pilothouse doctor` judges."""
+
+import asyncio
+import os
+import pathlib
+import shutil
+import stat
+
+from pilothouse.governance.identity.permissions import Permission
+from pilothouse.governance.secrets.seal import KEY_FILE
+from pilothouse.model.api import Finding, Page
+from pilothouse.model.objects import Node
+from pilothouse.server.api.context import Context
+from pilothouse.server.api.route import Call, NoQuery, Route
+from pilothouse.server.doctor import DiskSeen, FileSeen, findings
+
+
+async def doctor(call: Call[NoQuery, None]) -> Page[Finding]:
+    """Return what is worth saying about nodes, engine, disk and permissions."""
+    context = call.context
+    nodes = await context.store.view(lambda tx: tuple(tx.find(Node)))
+    disks, files = await asyncio.to_thread(_look, context)
+    return Page(items=findings(nodes, context.nodes.connected, disks, files))
+
+
+def _look(context: Context) -> tuple[tuple[DiskSeen, ...], tuple[FileSeen, ...]]:
+    directory = context.data_directory
+    if directory is None:
+        return (), ()
+    usage = shutil.disk_usage(directory)
+    guarded = [directory, directory / KEY_FILE, *([context.socket] if context.socket else [])]
+    return (DiskSeen(str(directory), usage.total, usage.free),), tuple(_seen(p) for p in guarded if p.exists())
+
+
+def _seen(path: pathlib.Path) -> FileSeen:
+    found = os.stat(path)
+    return FileSeen(str(path), stat.S_IMODE(found.st_mode), found.st_uid)
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/v1/doctor",
+        name="doctor.read",
+        summary="What is wrong or could become so, and what to do about it",
+        permission=Permission.SERVER_READ,
+        handler=doctor,
+        answer=Page[Finding],
+    ),
+)

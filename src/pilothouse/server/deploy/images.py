@@ -1,0 +1,90 @@
+"""Makes sure of every image a deployment needs, on the node, before anything is touched."""
+
+import shlex
+
+import msgspec
+
+from pilothouse.errors import ImageMissingError
+from pilothouse.model.container import MountKind
+from pilothouse.model.objects import ResolvedImage, Service
+from pilothouse.model.spec import AppSpec
+from pilothouse.model.wire import ImageProgress
+from pilothouse.server.sessions.interface import NodeServices
+
+
+class Need(msgspec.Struct, frozen=True, order=True):
+    """One image as a manifest asks for it."""
+
+    ref: str
+    policy: str = ""
+    platform: str = ""
+
+
+def needs(spec: AppSpec) -> dict[Need, tuple[str, ...]]:
+    """Return every image *spec* needs, with the manifest keys that ask for it."""
+    found: dict[Need, list[str]] = {}
+    for service in spec.services:
+        task = service.task
+        policy, platform = task.container.pull_policy, task.container.platform
+        asked = [(f"services.{service.name}.image", task.container.image)]
+        asked += [(f"services.{service.name}.pre_start", hook.image) for hook in task.pre_start if hook.image]
+        for mount in task.container.mounts:
+            if mount.kind is MountKind.IMAGE:
+                asked.append((f"services.{service.name}.volumes", mount.source))
+        for key, ref in asked:
+            found.setdefault(Need(ref, policy, platform), []).append(key)
+    return {need: tuple(keys) for need, keys in sorted(found.items())}
+
+
+def need_of(spec: AppSpec, name: str) -> Need:
+    """Return the image of the service called *name*."""
+    container = next(service for service in spec.services if service.name == name).task.container
+    return Need(container.image, container.pull_policy, container.platform)
+
+
+async def resolve(spec: AppSpec, node: NodeServices) -> dict[Need, ResolvedImage]:
+    """Return what each image resolved to, pulling what is missing as the manifest's pull policy says.
+
+    Raises:
+        ImageMissingError: One is not on the node and cannot be pulled.
+    """
+    found: dict[Need, ResolvedImage] = {}
+    for need, keys in needs(spec).items():
+        last = await _last(node, need)
+        if last is None or last.phase != "resolved":
+            raise ImageMissingError(missing(need, keys, last.message if last else "the node gave no answer"))
+        found[need] = ResolvedImage(ref=need.ref, id=last.id, digest=last.digest)
+    return found
+
+
+async def look(
+    spec: AppSpec, node: NodeServices, services: dict[str, Service]
+) -> tuple[dict[Need, ResolvedImage], list[str]]:
+    """Return what each image would resolve to without pulling any, and a warning for each that is missing."""
+    found: dict[Need, ResolvedImage] = {}
+    warnings: list[str] = []
+    known = {service.image.ref: service.image for service in services.values()}
+    for need, keys in needs(spec).items():
+        last = await _last(node, msgspec.structs.replace(need, policy="never"))
+        if last is not None and last.phase == "resolved":
+            found[need] = ResolvedImage(ref=need.ref, id=last.id, digest=last.digest)
+            continue
+        found[need] = known.get(need.ref, ResolvedImage(ref=need.ref))
+        warnings.append(f"{', '.join(keys)}: the image {need.ref} is not on the node and would have to be pulled")
+    return found, warnings
+
+
+async def _last(node: NodeServices, need: Need) -> ImageProgress | None:
+    last = None
+    async for progress in node.ensure_image(need.ref, need.policy, need.platform):
+        last = progress
+    return last
+
+
+def missing(need: Need, keys: tuple[str, ...], why: str) -> str:
+    """Return the sentence that says which image is missing, who needs it, and what to do."""
+    ref = shlex.quote(need.ref)
+    return (
+        f"the image {need.ref} ({', '.join(keys)}) is not on the node and could not be pulled: {why}; "
+        f"make it with 'docker build -t {ref} DIRECTORY' or 'docker pull {ref}' on the node, then deploy again"
+    )
