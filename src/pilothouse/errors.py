@@ -51,11 +51,19 @@ class UserError(PilothouseError):
 
 
 class InvalidManifestError(UserError):
-    """A Compose file or one it refers to cannot be used as it is written."""
+    """A Compose file or one it refers to cannot be used as it is written.
+
+    Attributes:
+        errors: Every finding, each as "FILE:LINE:COLUMN: PATH: what is wrong; what to write instead".
+    """
 
     code = "PH101"
     title = "The manifest cannot be used"
     status = 422
+
+    def __init__(self, message: str, errors: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.errors = errors or (message,)
 
 
 class NotFoundError(UserError):

@@ -1,4 +1,5 @@
 """Compose files in, loaded models and specs out: load, interpolate, merge, normalise, convert, render.
 
-Knows no server.
+`load.load` is the way in. The key tables (`project_keys`, `service_keys`, `deploy_keys`) say everything there is to say
+about each key; the stages walk values along them. Knows no server.
 """

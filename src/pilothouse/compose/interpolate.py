@@ -1,0 +1,147 @@
+"""Variables in values: `$NAME`, `${NAME}` and the forms with a default, an alternative or a requirement.
+
+A pure function of a value and a lookup; it never sees the process's environment. What a variable holds is text, not a
+template: it is not looked into again.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+
+from pilothouse.compose import casts, limits
+from pilothouse.compose.problems import Marks, Path, Problems, nearest
+from pilothouse.compose.shapes import Scalar, Shape, Struct, Tree, child
+
+_NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
+_OPERATORS = (":?", ":-", ":+", "?", "-", "+")
+
+Lookup = Callable[[str], str | None]
+Warn = Callable[[str], None]
+
+
+class TemplateError(ValueError):
+    """The text is not a template, or a variable it requires is missing."""
+
+
+def substitute(template: str, lookup: Lookup, warn: Warn, depth: int = 0) -> str:
+    """Return template with its variables replaced; depth counts the defaults this one is inside of.
+
+    Raises:
+        TemplateError: If a form is not known, a required variable is missing, or the result is too large.
+    """
+    if "$" not in template:
+        return template
+    if depth > limits.MAX_DEPTH:
+        raise TemplateError(f"defaults are nested deeper than {limits.MAX_DEPTH} levels; write them flatter")
+    out: list[str] = []
+    at = length = 0
+    while (dollar := template.find("$", at)) >= 0:
+        out.append(template[at:dollar])
+        value, at = _variable(template, dollar + 1, lookup, warn, depth)
+        out.append(value)
+        length += len(value)
+        if length > limits.MAX_VALUE:
+            raise TemplateError(
+                f"the value is larger than {limits.MAX_VALUE} characters once its variables are replaced"
+            )
+    out.append(template[at:])
+    return "".join(out)
+
+
+def interpolate(
+    value: Tree,
+    shape: Shape,
+    environment: Mapping[str, str],
+    problems: Problems,
+    marks: Marks,
+    file: str,
+    warn: Warn,
+) -> Tree:
+    """Return value with the variables in its strings replaced and cast to the types its keys need."""
+
+    grown = 0
+
+    def walk(value: Tree, shape: Shape | None, path: Path) -> Tree:
+        nonlocal grown
+        if isinstance(value, dict):
+            return {key: walk(item, child(shape, key), (*path, key)) for key, item in value.items()}
+        if isinstance(value, list):
+            return [walk(item, child(shape, index), (*path, index)) for index, item in enumerate(value)]
+        if not isinstance(value, str):
+            return value
+        try:
+            text = substitute(value, environment.get, warn)
+            grown += max(0, len(text) - len(value))
+            if grown > limits.MAX_GROWTH:
+                raise TemplateError(f"variables add more than {limits.MAX_GROWTH} characters to the file; use fewer")
+            cast = _cast(shape)
+            return casts.CASTS[cast](text, warn) if cast else text
+        except ValueError as error:
+            problems.add(nearest(marks, path, file), path, str(error))
+            return value
+
+    return walk(value, shape, ())
+
+
+def _cast(shape: Shape | None) -> str:
+    if isinstance(shape, Scalar):
+        return shape.cast
+    return shape.cast if isinstance(shape, Struct) else ""
+
+
+def _variable(template: str, at: int, lookup: Lookup, warn: Warn, depth: int) -> tuple[str, int]:
+    """Return what stands for the variable whose `$` is just before at, and where the text goes on."""
+    if template.startswith("$", at):
+        return "$", at + 1
+    if template.startswith("{", at):
+        end = _closing(template, at)
+        return _braced(template[at + 1 : end], template, lookup, warn, depth), end + 1
+    if found := _NAME.match(template, at):
+        return _plain(found[0], lookup, warn), found.end()
+    return "$", at
+
+
+def _closing(template: str, at: int) -> int:
+    depth = 0
+    index = at
+    while index < len(template):
+        if template[index] == "{":
+            depth += 1
+        elif template[index] == "}":
+            depth -= 1
+            if depth == 0:
+                return index
+        index += 1
+    raise TemplateError(f"{template!r} has a `${{` without its `}}`; close it, or write `$$` for a dollar sign")
+
+
+def _plain(name: str, lookup: Lookup, warn: Warn) -> str:
+    value = lookup(name)
+    if value is None:
+        warn(f'The "{name}" variable is not set. Defaulting to a blank string.')
+        return ""
+    return value
+
+
+def _braced(inner: str, template: str, lookup: Lookup, warn: Warn, depth: int) -> str:
+    found = _NAME.match(inner)
+    if not found:
+        raise TemplateError(f"{template!r} is not a known form; write `${{NAME}}`, or `$$` for a dollar sign")
+    name, rest = found[0], inner[found.end() :]
+    if not rest:
+        return _plain(name, lookup, warn)
+    operator = next((sign for sign in _OPERATORS if rest.startswith(sign)), "")
+    if not operator:
+        known = "`:-`, `-`, `:?`, `?`, `:+` or `+`"
+        raise TemplateError(
+            f"{template!r} is not a known form; write {known} after the name, or `$$` for a dollar sign"
+        )
+    word = substitute(rest[len(operator) :], lookup, warn, depth + 1)
+    value = lookup(name)
+    given = value is not None and not (operator.startswith(":") and value == "")
+    if operator.endswith("+"):
+        return word if given else (value or "")
+    if given:
+        return value or ""
+    if operator.endswith("-"):
+        return word
+    raise TemplateError(f"required variable {name} is missing a value{': ' + word if word else ''}; set {name}")

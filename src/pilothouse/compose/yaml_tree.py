@@ -1,0 +1,127 @@
+"""YAML text to a tree of nodes with their places, within limits and without recursion.
+
+The tree is built from the parser's events, one by one, so that every limit is checked before the next node exists.
+What a scalar means is decided in `scalars`, what a mapping means in `document`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from pilothouse.compose import limits
+from pilothouse.compose.problems import Mark, broken
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A scalar, a list or a mapping as written.
+
+    Attributes:
+        kind: "scalar", "sequence" or "mapping".
+        tag: As written, or None.
+        plain: Whether a scalar without quotes and tag, whose type follows from its text.
+        children: Items of a sequence; keys and values by turns of a mapping.
+        size: Nodes in it, aliases followed.
+        height: Levels in it, aliases followed.
+    """
+
+    kind: str
+    tag: str | None
+    mark: Mark
+    text: str = ""
+    plain: bool = False
+    children: list["Node"] = field(default_factory=list)
+    size: int = 1
+    height: int = 1
+
+
+def parse(text: str, file: str) -> list[Node]:
+    """Return the root of every document in text.
+
+    Raises:
+        InvalidManifestError: If it is no YAML, or a limit is exceeded; the message says where.
+    """
+    builder = _Builder(file)
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            builder.take(event)
+    except yaml.MarkedYAMLError as error:
+        at = error.problem_mark or error.context_mark
+        mark = Mark(file, at.line + 1, at.column + 1) if at else Mark(file, 0, 0)
+        detail = " ".join(part for part in (error.context, error.problem) if part)
+        raise broken(mark, (), f"not valid YAML: {detail}; check indentation and quotes") from None
+    except yaml.YAMLError as error:
+        detail = str(error).splitlines()[0]
+        raise broken(Mark(file, 0, 0), (), f"not valid YAML: {detail}; save it as plain UTF-8 text") from None
+    return builder.roots
+
+
+class _Builder:
+    def __init__(self, file: str) -> None:
+        self.roots: list[Node] = []
+        self._file = file
+        self._open: list[tuple[Node, str | None]] = []
+        self._anchors: dict[str, Node] = {}
+        self._budget = limits.Budget()
+
+    def take(self, event: Any) -> None:  # noqa: ANN401  # PyYAML's events carry no types
+        if isinstance(event, yaml.ScalarEvent):
+            node = self._node("scalar", event)
+            node.text = event.value
+            node.plain = event.tag is None and event.implicit[0]
+            self._anchor(event.anchor, node)
+            self._place(node)
+        elif isinstance(event, yaml.AliasEvent):
+            self._alias(event)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            kind = "mapping" if isinstance(event, yaml.MappingStartEvent) else "sequence"
+            node = self._node(kind, event)
+            self._anchor(event.anchor, node)
+            self._open.append((node, event.anchor))
+            self._refuse(limits.too_deep(len(self._open)), node.mark)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self._place(self._open.pop()[0])
+        elif isinstance(event, yaml.DocumentStartEvent):
+            self._anchors = {}
+
+    def _node(self, kind: str, event: Any) -> Node:  # noqa: ANN401
+        node = Node(kind, event.tag, self._mark(event))
+        self._refuse(self._budget.node(), node.mark)
+        return node
+
+    def _anchor(self, name: str | None, node: Node) -> None:
+        if name is not None:
+            self._anchors[name] = node
+
+    def _alias(self, event: Any) -> None:  # noqa: ANN401
+        mark = self._mark(event)
+        self._refuse(self._budget.alias(), mark)
+        target = self._anchors.get(event.anchor)
+        if target is None:
+            raise broken(
+                mark, (), f"alias *{event.anchor} has no anchor before it; write &{event.anchor} where it is defined"
+            )
+        if any(node is target for node, _ in self._open):
+            raise broken(mark, (), f"alias *{event.anchor} is inside what it stands for; write the value out")
+        self._place(target)
+
+    def _place(self, node: Node) -> None:
+        if not self._open:
+            self.roots.append(node)
+            return
+        parent = self._open[-1][0]
+        parent.children.append(node)
+        parent.size += node.size
+        parent.height = max(parent.height, node.height + 1)
+        self._refuse(limits.too_wide(parent.size), node.mark)
+        self._refuse(limits.too_deep(len(self._open) + node.height - 1), node.mark)
+
+    def _mark(self, event: Any) -> Mark:  # noqa: ANN401
+        return Mark(self._file, event.start_mark.line + 1, event.start_mark.column + 1)
+
+    def _refuse(self, message: str, mark: Mark) -> None:
+        if message:
+            raise broken(mark, (), message)
