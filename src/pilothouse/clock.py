@@ -1,6 +1,5 @@
 """The only reader of time. Everything else is handed a Clock, so that a test can hand it one that jumps."""
 
-import asyncio
 import time
 from typing import Protocol
 
@@ -31,4 +30,6 @@ class SystemClock:
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
+        import asyncio  # noqa: PLC0415 - a command that only reads the time must not pay for an event loop
+
         await asyncio.sleep(max(0.0, seconds))

@@ -1,1 +1,1 @@
-"""One module for each noun, as in the API."""
+"""One module per command or noun. It asks the server over HTTP and writes what was answered; it decides nothing."""

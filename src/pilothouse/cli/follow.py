@@ -1,0 +1,163 @@
+"""Waiting for an app: until it is as the manifest says, has failed, is gone, or the time is up."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import click
+
+from pilothouse.cli import output, times
+from pilothouse.cli.client import Client, Gone
+from pilothouse.cli.progress import Progress
+from pilothouse.clock import Clock, SystemClock
+from pilothouse.errors import DeployFailedError, NotFoundError, ServerUnavailableError
+from pilothouse.model.api import AppView, ServiceView
+
+F = TypeVar("F", bound=Callable[..., object])
+
+_SILENCE_SECONDS = 45.0
+"""The server says every 15 seconds that it lives; after three missed ones the connection is given up."""
+_RETURN_SECONDS = 30.0
+"""How long a server that went away may take to come back."""
+_BETWEEN_TRIES_SECONDS = 0.2
+_LOG_LINES = 10
+
+
+def timeout_option(function: F) -> F:
+    """Add --timeout."""
+    return click.option(
+        "--timeout",
+        default="10m",
+        show_default=True,
+        metavar="DURATION",
+        help="How long to wait, such as 90s or 10m; what was asked goes on after it.",
+    )(function)
+
+
+def timeout_seconds(text: str) -> float:
+    """Return the seconds of a --timeout."""
+    return times.parse_duration(text)
+
+
+def until_converged(
+    client: Client, app: str, revision: int, seconds: float, *, as_json: bool, progress: Progress | None = None
+) -> int:
+    """Show progress until *app* at *revision* or later has converged; say so and return 0.
+
+    Raises:
+        DeployFailedError: It failed, was replaced by nothing, or the time was up; the message has cause and last lines.
+    """
+    clock = SystemClock()
+    begun = clock.monotonic()
+    view = wait_converged(client, app, revision, seconds, progress or Progress(quiet=as_json), clock)
+    if as_json:
+        output.json(view)
+    else:
+        output.line(done_sentence(view, clock.monotonic() - begun))
+    return 0
+
+
+def wait_converged(
+    client: Client, app: str, revision: int, seconds: float, progress: Progress, clock: Clock
+) -> AppView:
+    """Show progress and return the view in which *app* has converged; raises as `until_converged` does."""
+    last: AppView | None = None
+    for view in views(client, app, seconds, clock):
+        if isinstance(view, Gone):
+            raise DeployFailedError(
+                f"{app} was taken down while it was waited for: `pilothouse events {app}` says by whom"
+            )
+        if view is not None and view.revision >= revision:
+            last = view
+            progress.show(view)
+            if view.failed:
+                raise DeployFailedError(_failure(client, view, "will not become what the manifest says by itself"))
+            if view.converged:
+                return view
+    if last is None:
+        raise DeployFailedError(f"{app} was not seen in {seconds:g} s: `pilothouse ps {app}` shows how it is now")
+    raise DeployFailedError(
+        _failure(client, last, f"is not what the manifest says after {seconds:g} s; the platform goes on trying")
+    )
+
+
+def wait_gone(client: Client, app: str, seconds: float, progress: Progress, clock: Clock) -> None:
+    """Show progress until nothing is left of *app*.
+
+    Raises:
+        DeployFailedError: The time was up.
+    """
+    last: AppView | None = None
+    try:
+        for view in views(client, app, seconds, clock):
+            if isinstance(view, Gone):
+                return
+            if view is not None:
+                last = view
+                progress.show(view)
+    except NotFoundError:
+        return
+    left = ", ".join(service.name for service in last.services) if last else ""
+    raise DeployFailedError(
+        f"{app} is not gone after {seconds:g} s{f' (left: {left})' if left else ''}; the platform goes on: "
+        f"`pilothouse ps -a {app}` shows what is left"
+    )
+
+
+def views(client: Client, app: str, seconds: float, clock: Clock) -> Iterator[AppView | Gone | None]:
+    """Yield what a watch of *app* says for *seconds*; a server that goes away may come back meanwhile."""
+    end = clock.monotonic() + seconds
+    lost_at: float | None = None
+
+    def left() -> float:
+        return max(0.01, min(_SILENCE_SECONDS, end - clock.monotonic()))
+
+    while clock.monotonic() < end:
+        try:
+            for view in client.watch_app(app, left):
+                lost_at = None
+                yield view
+                if isinstance(view, Gone):
+                    return
+                if clock.monotonic() >= end:
+                    return
+        except ServerUnavailableError:
+            if clock.monotonic() >= end:
+                return
+            lost_at = lost_at or clock.monotonic()
+            if clock.monotonic() - lost_at > _RETURN_SECONDS:
+                raise
+        threading.Event().wait(_BETWEEN_TRIES_SECONDS)
+
+
+def done_sentence(view: AppView, seconds: float) -> str:
+    """Return the last line of a deployment that worked."""
+    count = len(view.services)
+    return (
+        f"{view.name}: {count} service{'s' * (count != 1)} as the manifest says "
+        f"(revision {view.revision}, {seconds:.1f} s)"
+    )
+
+
+def _failure(client: Client, view: AppView, what: str) -> str:
+    """Return what failed and why: a sentence for each service, and the last lines of the worst one."""
+    wrong = [s for s in view.services if s.failed] or [s for s in view.services if not s.converged]
+    said = [f"{view.name} {what}"]
+    said += [f"{service.name}: {service.sentence or 'it is not settled'}" for service in wrong]
+    if not wrong and view.sentence:
+        said.append(view.sentence)
+    tail = _log_tail(client, view.name, wrong)
+    said += tail
+    said.append(f"`pilothouse explain {view.name}{f'/{wrong[0].name}' if wrong else ''}` says more")
+    return "\n".join(said)
+
+
+def _log_tail(client: Client, app: str, wrong: list[ServiceView]) -> list[str]:
+    for service in wrong:
+        try:
+            tail = client.explain(f"{app}/{service.name}").log_tail
+        except (NotFoundError, ServerUnavailableError):
+            continue
+        if tail:
+            return [f"the last lines of {service.name}:", *(f"  | {line}" for line in tail[-_LOG_LINES:])]
+    return []

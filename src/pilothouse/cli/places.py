@@ -1,0 +1,58 @@
+"""Where things are on this machine: data, sockets, logs, the engine. Decided from options and the environment, once."""
+
+import os
+import pathlib
+from collections.abc import Mapping
+
+from pilothouse.model.base import Value
+
+DEFAULT_DATA = "/var/lib/pilothouse"
+DEFAULT_RUN = "/run/pilothouse"
+_ENGINES = ("/var/run/docker.sock", "/run/podman/podman.sock")
+
+
+class Places(Value, frozen=True, kw_only=True):
+    """Absolute paths.
+
+    Attributes:
+        data: What must survive: the store, keys, secrets' seal, the archive of logs.
+        run: What may vanish with a reboot: sockets, the pid file, the log of a server in the background.
+        socket: The API's Unix socket.
+    """
+
+    data: str
+    run: str
+    socket: str
+
+    @property
+    def default(self) -> bool:
+        """Whether these are the places a system service uses."""
+        return (self.data, self.run, self.socket) == (DEFAULT_DATA, DEFAULT_RUN, f"{DEFAULT_RUN}/api.sock")
+
+    @property
+    def pid_file(self) -> pathlib.Path:
+        """The file a running server holds a lock on; it contains its process id."""
+        return pathlib.Path(self.run, "server.pid")
+
+    @property
+    def log_file(self) -> pathlib.Path:
+        """Where a server in the background writes its log."""
+        return pathlib.Path(self.run, "server.log")
+
+
+def places(
+    environment: Mapping[str, str], *, data: str | None = None, run: str | None = None, socket: str | None = None
+) -> Places:
+    """Return the places that options and *environment* name; an option wins over a variable over the default."""
+    run = run or environment.get("PILOTHOUSE_RUN") or DEFAULT_RUN
+    socket = socket or environment.get("PILOTHOUSE_SOCKET") or f"{run}/api.sock"
+    data = data or environment.get("PILOTHOUSE_DATA") or DEFAULT_DATA
+    return Places(data=os.path.abspath(data), run=os.path.abspath(run), socket=os.path.abspath(socket))
+
+
+def engine_socket(environment: Mapping[str, str]) -> str:
+    """Return the path of the container engine's socket: PILOTHOUSE_ENGINE, DOCKER_HOST, Docker's, else Podman's."""
+    named = environment.get("PILOTHOUSE_ENGINE") or environment.get("DOCKER_HOST") or ""
+    if named:
+        return named.removeprefix("unix://")
+    return next((path for path in _ENGINES if os.path.exists(path)), _ENGINES[0])

@@ -1,0 +1,80 @@
+"""The project a command is about: loaded from Compose files here, in the client, and turned into an app."""
+
+import os
+import sys
+
+from pilothouse.compose import discover
+from pilothouse.compose.convert import Converted, convert
+from pilothouse.compose.load import Loaded, LoadOptions, load
+from pilothouse.model.base import Value
+
+_STANDARD_INPUT = "-"
+_MAX_INPUT_BYTES = 2 << 20
+
+
+class Chosen(Value, frozen=True, kw_only=True):
+    """What a user said on the command line about which project; see `options.manifest`."""
+
+    files: tuple[str, ...] = ()
+    name: str = ""
+    profiles: tuple[str, ...] = ()
+    env_files: tuple[str, ...] = ()
+    directory: str = ""
+    readable: tuple[str, ...] = ()
+
+
+def read(chosen: Chosen) -> Loaded:
+    """Load the project; relative paths start at the current directory.
+
+    Raises:
+        InvalidManifestError: A file cannot be used.
+    """
+    given = sys.stdin.buffer.read(_MAX_INPUT_BYTES) if _STANDARD_INPUT in chosen.files else b""
+    return load(
+        LoadOptions(
+            files=chosen.files,
+            project_directory=chosen.directory,
+            project_name=chosen.name,
+            profiles=chosen.profiles,
+            env_files=chosen.env_files,
+            environment=dict(os.environ),
+            current_directory=os.getcwd(),
+            standard_input=given,
+            readable=chosen.readable,
+        )
+    )
+
+
+def app(chosen: Chosen) -> Converted:
+    """Load the project and return the app it asks for, warnings of both steps included.
+
+    Raises:
+        InvalidManifestError: A file, or a key in it, cannot be used.
+    """
+    loaded = read(chosen)
+    made = convert(
+        loaded.project,
+        project_directory=loaded.project_directory,
+        read_file=loaded.reader.named,
+        environment=loaded.environment,
+    )
+    return Converted(
+        spec=made.spec, secrets=made.secrets, configs=made.configs, warnings=(*loaded.warnings, *made.warnings)
+    )
+
+
+def name_here() -> str:
+    """Return the name of the project in the current directory, or "" if there is no Compose file in or above it."""
+    if not os.environ.get("COMPOSE_FILE") and not _has_file(os.getcwd()):
+        return ""
+    return str(read(Chosen()).project["name"])
+
+
+def _has_file(directory: str) -> bool:
+    while True:
+        if any(os.path.isfile(os.path.join(directory, name)) for name in discover.NAMES):
+            return True
+        above = os.path.dirname(directory)
+        if above == directory:
+            return False
+        directory = above

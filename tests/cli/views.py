@@ -1,0 +1,53 @@
+"""Views to answer with."""
+
+from pilothouse.model.api import AppView, ServiceView, TaskView
+from pilothouse.model.objects import Health
+from pilothouse.model.states import TaskState
+
+
+def service(name="web", **fields):
+    whole = {
+        "app": "shop",
+        "mode": "replicated",
+        "image": f"{name}:1",
+        "wanted": 1,
+        "running": 1,
+        "healthy": 1,
+        "completed": 0,
+        "outdated": 0,
+        "converged": True,
+        "failed": False,
+    }
+    return ServiceView(name=name, **{**whole, **fields})
+
+
+def app(*services, **fields):
+    whole = {
+        "name": "shop",
+        "revision": 1,
+        "deployed_at": 1.0,
+        "deployed_by": "uid:0(root)",
+        "removing": False,
+        "converged": all(each.converged for each in services),
+        "failed": any(each.failed for each in services),
+        "sentence": "",
+    }
+    return AppView(services=services, **{**whole, **fields})
+
+
+def task(name="web.1", **fields):
+    service_name, _, slot = name.rpartition(".")
+    whole = {
+        "id": "t00000000001",
+        "app": "shop",
+        "service": service_name,
+        "slot": int(slot),
+        "state": TaskState.RUNNING,
+        "desired_state": TaskState.RUNNING,
+        "health": Health.HEALTHY,
+        "ready": True,
+        "since": 1.0,
+        "created_at": 1.0,
+        "image": "web:1",
+    }
+    return TaskView(name=name, **{**whole, **fields})
