@@ -1,0 +1,95 @@
+"""The manager, put together: control loops, API and sessions around one store. Knows no agent and no backend."""
+
+import asyncio
+import pathlib
+from collections.abc import Mapping
+
+from pilothouse.clock import Clock
+from pilothouse.control.nodes.liveness import Presence
+from pilothouse.control.term import loops
+from pilothouse.governance.secrets.seal import Vault
+from pilothouse.ids import Ids
+from pilothouse.server.api.context import Context, Keeping
+from pilothouse.server.api.dispatch import Api
+from pilothouse.server.api.routes import ROUTES
+from pilothouse.server.commits import Commits
+from pilothouse.server.listen import Listener
+from pilothouse.server.sessions.local import LocalSession
+from pilothouse.server.sessions.registry import Nodes
+from pilothouse.store.interface import Store
+from pilothouse.supervise import Loop
+
+
+class Manager:
+    """One manager process's parts.
+
+    Attributes:
+        api: The ASGI application.
+        listener: Opens and closes the API's sockets.
+        nodes: The connected nodes.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        ids: Ids,
+        vault: Vault,
+        data_directory: pathlib.Path | None = None,
+        socket: pathlib.Path | None = None,
+        keeping: Keeping | None = None,
+        store_name: str = "memory",
+    ) -> None:
+        """Put the parts together; nothing runs before `loops` are run and the listener is opened.
+
+        Args:
+            store: Where everything is kept.
+            clock: The time.
+            ids: Names and chance.
+            vault: Seals and opens secrets.
+            data_directory: Where the platform keeps its state, for `doctor` and backups.
+            socket: The API's Unix socket, for `doctor`.
+            keeping: The store's powers to be copied and examined, if it has them.
+            store_name: What `info` calls the store.
+        """
+        self._closing = asyncio.Event()
+        self._presence = Presence()
+        self._commits = Commits()
+        self.nodes = Nodes()
+        self._context = Context(
+            store=store,
+            clock=clock,
+            ids=ids,
+            vault=vault,
+            nodes=self.nodes,
+            commits=self._commits,
+            closing=self._closing,
+            started_at=clock.now(),
+            keeping=keeping,
+            data_directory=data_directory,
+            socket=socket,
+            store_name=store_name,
+        )
+        self.api = Api(ROUTES, self._context)
+        self.listener = Listener(self.api, self._closing)
+
+    def loops(self) -> Mapping[str, Loop]:
+        """Return everything that must run for the manager to work, for `supervise.run_term`."""
+        context = self._context
+        return {
+            **loops(context.store, context.clock, context.ids, self._presence),
+            "commits": lambda: self._commits.run(context.store),
+        }
+
+    def session(self, node_id: str) -> LocalSession:
+        """Return a session for the agent of *node_id*; open it once the agent's services are there."""
+        context = self._context
+        return LocalSession(
+            node_id=node_id,
+            store=context.store,
+            vault=context.vault,
+            commits=self._commits,
+            nodes=self.nodes,
+            presence=self._presence,
+        )

@@ -1,0 +1,168 @@
+"""A session hands a node what it must have and nothing else, and believes only what can have happened."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from pilothouse.control.nodes.liveness import Presence
+from pilothouse.model.container import FileGrant
+from pilothouse.model.objects import Network, Node, NodeDescription, Secret, Service, Task, TaskStatus
+from pilothouse.model.spec import FileSpec, NetworkSpec
+from pilothouse.model.states import TaskState, Writer
+from pilothouse.model.wire import ResourceReport, TaskReport
+from pilothouse.server.sessions.local import LocalSession
+from tests.server.harness import SimulatedNode, World, service, shop, task_of
+
+
+def session(world, node_id="n1", presence=None):
+    context = world.context
+    return LocalSession(
+        node_id=node_id,
+        store=world.store,
+        vault=context.vault,
+        commits=context.commits,
+        nodes=context.nodes,
+        presence=presence or Presence(),
+    )
+
+
+async def assigned(world, spec, state=TaskState.ASSIGNED, node_id="n1", **fields):
+    """Return a stored task in *state*, put there by the writers that may."""
+    await world.call("PUT", "/v1/apps/shop", msgspec.to_builtins({"spec": spec, **fields}))
+    stored = await world.store.view(lambda tx: tx.get(Service, f"shop/{spec.services[0].name}"))
+    task = await world.store.update(Writer.ORCHESTRATOR, lambda tx: tx.put(task_of(stored)))
+    replace = msgspec.structs.replace
+    task = await world.store.update(Writer.RESOURCES, lambda tx: tx.put(replace(task, state=TaskState.PENDING)))
+    task = await world.store.update(
+        Writer.SCHEDULER, lambda tx: tx.put(replace(task, state=TaskState.ASSIGNED, node_id=node_id))
+    )
+    if state > TaskState.ASSIGNED:
+        task = await world.store.update(Writer.AGENT, lambda tx: tx.put(replace(task, state=state)))
+    return task
+
+
+async def current(world, task):
+    return await world.store.view(lambda tx: tx.get(Task, task.id))
+
+
+async def test_a_node_gets_its_task_with_the_contents_it_was_granted_and_no_others():
+    world = World()
+    uses = service("web", "web:1", secrets=(FileGrant(source="key", target="/run/secrets/key"),))
+    spec = shop(uses, secrets=(FileSpec(key="key", name="shop_key"), FileSpec(key="other", name="shop_other")))
+    task = await assigned(world, spec, secrets={"key": b"hunter2", "other": b"not yours"})
+    found = await anext(session(world).assignments())
+    assert [t.id for t in found.tasks] == [task.id]
+    assert [(c.id, c.content) for c in found.secrets] == [("shop/key", b"hunter2")]
+    secret = await world.store.view(lambda tx: tx.get(Secret, "shop/key"))
+    assert found.secrets[0].version == secret.content_version
+    assert "hunter2" not in repr(found)
+
+
+async def test_another_node_gets_nothing_of_it():
+    world = World()
+    uses = service("web", "web:1", secrets=(FileGrant(source="key", target="/k"),))
+    await assigned(world, shop(uses, secrets=(FileSpec(key="key", name="shop_key"),)), secrets={"key": b"x"})
+    found = await anext(session(world, "n2").assignments())
+    assert (found.tasks, found.secrets) == ((), ())
+
+
+async def test_a_change_brings_a_new_assignment_and_an_agents_own_report_does_not():
+    world = World()
+    task = await assigned(world, shop(service("web", "web:1")))
+    link = session(world)
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(world.context.commits.run(world.store))
+        assignments = link.assignments()
+        await anext(assignments)
+        await link.report((TaskReport(task_id=task.id, state=TaskState.RUNNING, status=TaskStatus(message="runs")),))
+        upcoming = group.create_task(anext(assignments))
+        _, waiting = await asyncio.wait({upcoming}, timeout=0.1)
+        assert waiting
+        stop = msgspec.structs.replace(await current(world, task), desired_state=TaskState.SHUTDOWN)
+        await world.store.update(Writer.ORCHESTRATOR, lambda tx: tx.put(stop))
+        found = await asyncio.wait_for(upcoming, 5)
+        assert found.tasks[0].desired_state is TaskState.SHUTDOWN
+        await assignments.aclose()
+        watching.cancel()
+
+
+async def test_many_changes_while_nobody_reads_come_as_one_assignment():
+    world = World()
+    await assigned(world, shop(service("web", "web:1")))
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(world.context.commits.run(world.store))
+        assignments = session(world).assignments()
+        first = await anext(assignments)
+        for number in range(20):
+            spec = NetworkSpec(key=f"n{number}", name=f"n{number}")
+            going = Network(id=f"shop/n{number}", app="shop", spec=spec, removing=True)
+            await world.store.update(Writer.API, lambda tx, going=going: tx.put(going))
+        await asyncio.sleep(0)
+        second = await asyncio.wait_for(anext(assignments), 5)
+        assert len(second.networks) == len(first.networks) + 20
+        await assignments.aclose()
+        watching.cancel()
+
+
+async def test_a_report_is_written_once_however_often_it_comes():
+    world = World()
+    task = await assigned(world, shop(service("web", "web:1")))
+    report = TaskReport(task_id=task.id, state=TaskState.RUNNING, status=TaskStatus(message="runs", since=1.0))
+    await session(world).report((report,))
+    before = await current(world, task)
+    assert (before.state, before.status.message) == (TaskState.RUNNING, "runs")
+    await session(world).report((report,))
+    assert (await current(world, task)).version == before.version
+
+
+@pytest.mark.parametrize(
+    ("stored", "reported"),
+    [
+        (TaskState.RUNNING, TaskState.STARTING),
+        (TaskState.FAILED, TaskState.RUNNING),
+        (TaskState.COMPLETE, TaskState.FAILED),
+        (TaskState.RUNNING, TaskState.REJECTED),
+        (TaskState.RUNNING, TaskState.ORPHANED),
+    ],
+)
+async def test_what_cannot_have_happened_after_what_is_known_is_dropped(stored, reported):
+    world = World()
+    task = await assigned(world, shop(service("web", "web:1")), state=stored)
+    await session(world).report((TaskReport(task_id=task.id, state=reported, status=TaskStatus(message="late")),))
+    assert await current(world, task) == task
+
+
+async def test_what_a_node_says_of_anothers_tasks_is_not_believed():
+    world = World()
+    task = await assigned(world, shop(service("web", "web:1")))
+    report = TaskReport(task_id=task.id, state=TaskState.FAILED, status=TaskStatus(message="killed"))
+    await session(world, "n2").report(
+        (report, TaskReport(task_id="none", state=TaskState.RUNNING, status=TaskStatus()))
+    )
+    assert await current(world, task) == task
+
+
+async def test_a_network_that_is_gone_from_the_node_leaves_the_store():
+    world = World()
+    spec = NetworkSpec(key="n", name="shop_n")
+    for removing in (True, False):
+        network = Network(id=f"shop/{removing}", app="shop", spec=spec, removing=removing)
+        await world.store.update(Writer.API, lambda tx, network=network: tx.put(network))
+    gone = tuple(ResourceReport(kind="network", id=f"shop/{removing}") for removing in (True, False))
+    await session(world).report((), gone)
+    assert [n.id for n in await world.store.view(lambda tx: tx.find(Network))] == ["shop/False"]
+
+
+async def test_a_node_registers_itself_and_is_reachable_while_its_session_lasts():
+    world, presence = World(), Presence()
+    link = session(world, "n7", presence)
+    node = SimulatedNode()
+    await link.open(node, NodeDescription(engine="docker 20.10.24"))
+    assert "n7" in presence
+    assert world.context.nodes.of("n7") is node
+    await link.describe(NodeDescription(engine="docker 24.0.0"))
+    assert (await world.store.view(lambda tx: tx.get(Node, "n7"))).description.engine == "docker 24.0.0"
+    link.close()
+    assert "n7" not in presence
+    assert "n7" not in world.context.nodes.connected
