@@ -127,7 +127,7 @@ def test_a_removed_app_is_never_settled():
     world.down()
     view = app_view(world, "shop")
     assert (view.removing, view.converged, view.failed) == (True, False, False)
-    assert _web(world).sentence == "is being removed: 1 tasks have yet to stop"
+    assert _web(world).sentence == "is being removed: 1 task yet to stop"
 
 
 def test_a_global_service_no_node_suits_is_not_settled():

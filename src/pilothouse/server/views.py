@@ -98,7 +98,7 @@ def view_of_service(scenes: Scenes, service: Service) -> ServiceView:
     dead_end = "" if removing else _dead_end(service, wanted, by_id)
     sentence = dead_end or _waits_for(service, wanted, live, by_id)
     if removing:
-        sentence = f"is being removed: {len(live)} tasks have yet to stop"
+        sentence = f"is being removed: {len(live)} task{'' if len(live) == 1 else 's'} yet to stop"
     elif nowhere:
         sentence = "no node meets its placement constraints, so it has no tasks"
     return ServiceView(

@@ -83,6 +83,8 @@ def limit(policy: RestartPolicy) -> int:
 
 def waiting_reason(failures: int, wait_seconds: float) -> str:
     """Return what a replacement in back-off waits for."""
+    if not failures:
+        return f"waits {duration(wait_seconds)} before the next start, because the one before it ended well"
     times = "1 failure" if failures == 1 else f"{failures} failures in a row"
     return f"waits {duration(wait_seconds)} before the next attempt, after {times}"
 

@@ -1,0 +1,98 @@
+"""Finds what a name means and hands it to the module that can explain it."""
+
+from pilothouse.control.orchestrators.scene import key_of
+from pilothouse.control.orchestrators.scenes import Scenes
+from pilothouse.errors import InvalidRequestError, NotFoundError
+from pilothouse.model.api import Explanation
+from pilothouse.model.base import Object
+from pilothouse.model.objects import App, Config, Grant, Network, Node, Secret, Service, Task, Volume
+from pilothouse.server.explain.services import explain_app, explain_service
+from pilothouse.server.explain.tasks import explain_task
+from pilothouse.server.explain.things import (
+    explain_file,
+    explain_grant,
+    explain_network,
+    explain_node,
+    explain_volume,
+)
+from pilothouse.store.interface import ReadTx
+
+KINDS: dict[str, type[Object]] = {
+    "app": App,
+    "service": Service,
+    "task": Task,
+    "node": Node,
+    "network": Network,
+    "volume": Volume,
+    "secret": Secret,
+    "config": Config,
+    "grant": Grant,
+}
+
+
+def explain(tx: ReadTx, name: str, now: float) -> Explanation:
+    """Return why the object called *name* is as it is.
+
+    Args:
+        tx: The snapshot.
+        name: "APP", "APP/SERVICE", "APP/SERVICE.SLOT", the id of a task, or "KIND/ID" with a kind of `KINDS`.
+        now: Wall-clock seconds.
+
+    Raises:
+        NotFoundError: Nothing is called that; the message says which forms there are.
+    """
+    found = _find(tx, name.strip().strip("/"))
+    if found is None:
+        raise NotFoundError(
+            f"nothing is called {name[:120]!r}: write APP, APP/SERVICE, APP/SERVICE.SLOT, the id of a task, "
+            f"or KIND/ID with one of the kinds {', '.join(KINDS)}"
+        )
+    scenes = Scenes(tx)
+    match found:
+        case App():
+            return explain_app(scenes, found, now)
+        case Service():
+            return explain_service(scenes, found, now)
+        case Task():
+            return explain_task(scenes, found, now)
+        case _:
+            return _explain_thing(tx, found, now)
+
+
+def _explain_thing(tx: ReadTx, found: Object, now: float) -> Explanation:
+    match found:
+        case Node():
+            return explain_node(tx, found, now)
+        case Network():
+            return explain_network(tx, found)
+        case Volume():
+            return explain_volume(tx, found)
+        case Secret() | Config():
+            return explain_file(tx, found)
+        case Grant():
+            return explain_grant(found, now)
+        case _:
+            raise InvalidRequestError(f"a {type(found).__name__} is not something that can be explained")
+
+
+def _find(tx: ReadTx, name: str) -> Object | None:
+    """Return what *name* means: a plain name before a slot, and either before "KIND/ID"."""
+    plain: Object | None = tx.get(Service, name) if "/" in name else tx.get(App, name) or tx.get(Task, name)
+    if plain is not None:
+        return plain
+    kind, _, rest = name.partition("/")
+    slot = _find_slot(tx, rest if kind in {"task", "service"} else name)
+    if slot is not None:
+        return slot
+    if kind in KINDS and rest:
+        return tx.get(KINDS[kind], rest)
+    return None
+
+
+def _find_slot(tx: ReadTx, name: str) -> Task | None:
+    """Return the newest task of "APP/SERVICE.SLOT", a live one before a dead one."""
+    service_id, dot, slot = name.rpartition(".")
+    if not dot or not slot.isdecimal():
+        return None
+    found = [task for task in tx.find(Task, service_id=service_id) if key_of(task)[0] == int(slot)]
+    return max(found, key=lambda task: (not task.state.terminal, task.created_at, task.id), default=None)
