@@ -5,15 +5,7 @@ import pytest
 from pilothouse.model.states import Writer
 from pilothouse.store import conformance
 from pilothouse.store.memory import MemoryStore
-
-KEPT = 50
-
-
-async def memory():
-    return MemoryStore(keep=KEPT)
-
-
-BACKENDS = [memory]
+from tests.store.backends import BACKENDS, KEPT, memory
 
 
 @pytest.mark.parametrize("make", BACKENDS, ids=lambda make: make.__name__)

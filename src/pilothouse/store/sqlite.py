@@ -1,1 +1,177 @@
-"""The embedded store: SQLite with group commit, durable before it acknowledges."""
+"""The embedded store: SQLite with group commit, durable before it acknowledges.
+
+Two states are held in memory. Updates run on the *head*, which includes commits on their way to the disk, so that
+they need not wait for each other; views and watches see only what is *durable*. When a write fails, every commit that
+is not durable is taken back from the head, newest first, and its caller is told: they were built on each other, so
+they fail together. Why it is done this way: docs/adr/0002.
+"""
+
+import asyncio
+import pathlib
+import sqlite3
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pilothouse.clock import Clock, SystemClock
+from pilothouse.errors import PilothouseError, StoreUnavailableError
+from pilothouse.model.states import Writer
+from pilothouse.store import transaction
+from pilothouse.store.database import Database, connect, read_commits, translate
+from pilothouse.store.interface import Change, Commit, ReadTx, WriteTx
+from pilothouse.store.rows import Prepared, prepare
+from pilothouse.store.state import State
+from pilothouse.store.watch import KEPT_COMMITS, WatchQueue
+from pilothouse.store.writer import Entry, Reports, WriterThread
+
+R = TypeVar("R")
+KEPT_IN_MEMORY = 1_000
+_CLOSED = "the store is closed"
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    commit: Commit | None
+    done: asyncio.Future[None]
+
+
+class SQLiteStore:
+    """Keeps `store.interface.Store` in one file; made by `open`, used on one event loop.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(self, database: Database, head: State, durable: State, clock: Clock, keep: int) -> None:
+        self.path: pathlib.Path = database.path
+        self._clock = clock
+        self._keep = keep
+        self._head = head
+        self._durable = durable
+        self._waiting: deque[_Waiting] = deque()
+        self._era = 0
+        self._refusal: str = ""
+        self._loop = asyncio.get_running_loop()
+        self._queue = WatchQueue(durable.revision, min(keep, KEPT_IN_MEMORY), self._older)
+        self._writer = WriterThread(database, keep, Reports(self._report_durable, self._report_failed))
+
+    @classmethod
+    async def open(cls, directory: pathlib.Path, clock: Clock | None = None, keep: int = KEPT_COMMITS) -> "SQLiteStore":
+        """Open the store in *directory*, which no other process may use meanwhile; make it if it is not there.
+
+        Args:
+            directory: The data directory.
+            clock: Stamps commits.
+            keep: How many commits watches and `history` can go back, also after a restart.
+
+        Raises:
+            StoreUnavailableError: Another process uses it, it cannot be written, or a newer Pilothouse wrote it.
+            StoreFullError: There is no room to open it.
+            StoreCorruptError: It is damaged; the message names what and says what to do.
+        """
+        database, head, durable = await asyncio.to_thread(_load, directory)
+        store = cls(database, head, durable, clock or SystemClock(), keep)
+        store._writer.start()
+        return store
+
+    async def view(self, fn: Callable[[ReadTx], R]) -> R:
+        return transaction.read(self._durable, fn)
+
+    async def update(self, writer: Writer, fn: Callable[[WriteTx], R]) -> R:
+        if self._refusal:
+            raise StoreUnavailableError(self._refusal)
+        try:
+            result, changes = transaction.write(self._head, writer, fn)
+        except BaseException:
+            # What *fn* saw and complained about may not be durable yet; if it never will be, that is the news.
+            await self._settled()
+            raise
+        if changes:
+            await self._add(self._prepared(writer, changes))
+        else:
+            await self._settled()
+        return result
+
+    def _prepared(self, writer: Writer, changes: tuple[Change, ...]) -> Prepared:
+        """Turn a commit into bytes while its author can still be told that this cannot be done."""
+        try:
+            return prepare(Commit(self._head.revision, self._clock.now(), writer, changes))
+        except BaseException:
+            self._head.undo(changes, self._head.revision - 1)
+            raise
+
+    def watch(self, since: int) -> AsyncIterator[Commit]:
+        return self._queue.read(since)
+
+    async def history(self, since: int, limit: int) -> tuple[Commit, ...]:
+        oldest = min(max(since, self._durable.revision - self._keep), self._durable.revision)
+        found = self._queue.after(oldest, limit)
+        return await self._older(oldest, limit) if found is None else found
+
+    async def close(self) -> None:
+        if self._refusal != _CLOSED:
+            self._refusal = _CLOSED
+            await asyncio.to_thread(self._writer.stop)
+            while self._waiting:
+                await asyncio.wait([self._waiting[-1].done])
+            self._queue.close()
+
+    async def _settled(self) -> None:
+        """Return once everything the head held at the call is durable; raise if it will never be."""
+        if self._waiting:
+            await self._add(None)
+
+    async def _add(self, prepared: Prepared | None) -> None:
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append(_Waiting(None if prepared is None else prepared.commit, done))
+        self._writer.add(Entry(self._era, prepared))
+        await done
+
+    async def _older(self, since: int, limit: int) -> tuple[Commit, ...]:
+        """Read commits that memory does not hold any more, but none that is not durable or not kept."""
+        until = self._durable.revision
+        return await asyncio.to_thread(_read_older, self.path, max(since, until - self._keep), until, limit)
+
+    def _report_durable(self, count: int) -> None:
+        self._loop.call_soon_threadsafe(self._acknowledge, count)
+
+    def _report_failed(self, error: PilothouseError, broken: bool) -> None:
+        self._loop.call_soon_threadsafe(self._take_back, error, broken)
+
+    def _acknowledge(self, count: int) -> None:
+        settled = [self._waiting.popleft() for _ in range(count)]
+        commits = [each.commit for each in settled if each.commit is not None]
+        for commit in commits:
+            self._durable.apply(commit.changes, commit.revision)
+        self._queue.publish(commits)
+        for each in settled:
+            if not each.done.done():
+                each.done.set_result(None)
+
+    def _take_back(self, error: PilothouseError, broken: bool) -> None:
+        if broken and not self._refusal:
+            self._refusal = str(error)
+        self._era += 1
+        while self._waiting:
+            each = self._waiting.pop()
+            if each.commit is not None:
+                self._head.undo(each.commit.changes, each.commit.revision - 1)
+            if not each.done.done():
+                each.done.set_exception(type(error)(str(error)))
+
+
+def _load(directory: pathlib.Path) -> tuple[Database, State, State]:
+    database, objects = Database.open(directory)
+    return database, State(objects, database.revision), State(objects, database.revision)
+
+
+def _read_older(path: pathlib.Path, since: int, until: int, limit: int) -> tuple[Commit, ...]:
+    try:
+        connection = connect(path, writing=False)
+        try:
+            return read_commits(connection, since, until, limit)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise translate(error, path) from error

@@ -1,0 +1,347 @@
+"""The store's file on disk: opening, locking, migrating, loading, and writing groups of commits.
+
+Blocking; used by one thread at a time. WAL and `synchronous=FULL` always: with less, a power cut loses what was
+acknowledged. Checkpoints are made here and not by SQLite itself, because SQLite hides their errors.
+"""
+
+import fcntl
+import os
+import pathlib
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from pilothouse.errors import PilothouseError, StoreCorruptError, StoreFullError, StoreUnavailableError
+from pilothouse.model.base import Object
+from pilothouse.store import rows
+from pilothouse.store.interface import Commit
+
+FILE = "store.db"
+LOCK = "store.lock"
+RESTORED = "store.db.restored"
+REPLACED = "store.db.replaced"
+APPLICATION_ID = 0x50696C6F  # "Pilo"
+
+_V1 = (
+    "CREATE TABLE objects (kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, body BLOB NOT NULL,"
+    " hash BLOB NOT NULL, PRIMARY KEY (kind, id)) STRICT",
+    "CREATE TABLE commits (revision INTEGER PRIMARY KEY, at REAL NOT NULL, writer TEXT NOT NULL,"
+    " changes BLOB NOT NULL, digest BLOB NOT NULL, hash BLOB NOT NULL) STRICT",
+)
+
+MIGRATIONS: list[tuple[str, ...]] = [_V1]
+"""The statements that lead from schema N to N + 1; a landed one is never edited."""
+
+_BUSY_SECONDS = 5.0
+_SQLITE_PRIMARY = 0xFF
+
+
+def translate(error: sqlite3.Error, path: pathlib.Path) -> PilothouseError:
+    """Return *error* as one of ours, saying what to do."""
+    code = getattr(error, "sqlite_errorcode", 0) & _SQLITE_PRIMARY
+    if code == sqlite3.SQLITE_FULL:
+        return StoreFullError(f"there is no room for {path}; make room on its disk, then writes go on by themselves")
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return StoreCorruptError(f"{path}: {error}. {rows.CURE}")
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return StoreUnavailableError(f"another program holds a lock on {path}; end it, then try again")
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return StoreUnavailableError(f"{path} could not be read or written: {error} ({name})")
+
+
+def lock(directory: pathlib.Path) -> int:
+    """Take the lock that one process at a time holds on *directory*; closing the descriptor gives it back.
+
+    Raises:
+        StoreUnavailableError: Another process holds it.
+    """
+    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+        os.close(descriptor)
+        raise StoreUnavailableError(
+            f"another Pilothouse process ({holder or 'unknown'}) uses the store in {directory}; "
+            "stop it with `pilothouse server stop`, or give this one a data directory of its own with --data"
+        ) from None
+    return descriptor
+
+
+def sync_directory(directory: pathlib.Path) -> None:
+    """Make names that were created, renamed or removed in *directory* survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def finish_restore(directory: pathlib.Path) -> None:
+    """Put a restored file in place if one is waiting; the lock must be held. Repeating it after a crash is safe.
+
+    The file that was there is kept beside it, with its log, under another name.
+    """
+    restored = directory / RESTORED
+    if not restored.exists():
+        return
+    for suffix in ("-wal", ""):
+        old = directory / (FILE + suffix)
+        if old.exists():
+            old.rename(directory / (REPLACED + suffix))
+    (directory / (FILE + "-shm")).unlink(missing_ok=True)
+    os.truncate(directory / LOCK, 0)
+    sync_directory(directory)
+    restored.rename(directory / FILE)
+    sync_directory(directory)
+
+
+def connect(path: pathlib.Path, *, writing: bool) -> sqlite3.Connection:
+    """Open *path*; the caller may use the connection from any one thread at a time."""
+    mode = "rwc" if writing else "ro"
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    found = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    found.execute("PRAGMA trusted_schema=OFF")
+    return found
+
+
+class Database:
+    """An open store file with the lock on its directory.
+
+    Attributes:
+        path: The file.
+        revision: The newest revision in it.
+    """
+
+    def __init__(self, path: pathlib.Path, connection: sqlite3.Connection, locked: int) -> None:
+        self.path = path
+        self.revision = 0
+        self._connection = connection
+        self._lock = locked
+        self._hashes: dict[tuple[str, str], int] = {}
+        self._digest = 0
+
+    @classmethod
+    def open(cls, directory: pathlib.Path) -> tuple["Database", list[Object]]:
+        """Open the store in *directory*, making both if need be; return it and every object in it.
+
+        Raises:
+            StoreUnavailableError: Another process uses it, it cannot be written, or a newer Pilothouse wrote it.
+            StoreFullError: There is no room to open it.
+            StoreCorruptError: It is damaged.
+        """
+        path = directory / FILE
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            locked = lock(directory)
+        except OSError as error:
+            raise StoreUnavailableError(f"the data directory {directory} cannot be used: {error}") from error
+        try:
+            finish_restore(directory)
+            _check_log_is_there(path, locked)
+            connection = _open_file(path)
+            try:
+                found = cls(path, connection, locked)
+                objects = found._load()
+                _mark_running(directory, locked)
+            except BaseException:
+                connection.close()
+                raise
+        except BaseException as error:
+            os.close(locked)
+            if isinstance(error, sqlite3.Error):
+                raise translate(error, path) from error
+            if isinstance(error, OSError):
+                raise StoreUnavailableError(f"{path} cannot be used: {error}") from error
+            raise
+        return found, objects
+
+    def write(self, commits: Sequence[rows.Prepared]) -> int:
+        """Write *commits* in one transaction; they are durable on return. Return about how many bytes that took.
+
+        Raises:
+            sqlite3.Error: Nothing of it is in the file, unless writing or syncing itself failed.
+        """
+        objects: dict[tuple[str, str], rows.ObjectRow | None] = {}
+        hashes: dict[tuple[str, str], int] = {}
+        logged, digest = [], self._digest
+        for prepared in commits:
+            for key, row in prepared.written.items():
+                after = 0 if row is None else int.from_bytes(row[4], "big")
+                digest ^= hashes.get(key, self._hashes.get(key, 0)) ^ after
+                hashes[key] = after
+            objects.update(prepared.written)
+            logged.append(rows.commit_row(prepared, digest))
+        self._execute(objects, logged)
+        self._hashes.update(hashes)
+        self._digest, self.revision = digest, commits[-1].commit.revision
+        return sum(len(row[3]) for row in logged)
+
+    def _execute(self, objects: dict[tuple[str, str], rows.ObjectRow | None], logged: Iterable[rows.CommitRow]) -> None:
+        run = self._connection
+        run.execute("BEGIN IMMEDIATE")
+        try:
+            run.executemany(
+                "INSERT INTO objects VALUES (?, ?, ?, ?, ?) ON CONFLICT (kind, id) DO UPDATE"
+                " SET version = excluded.version, body = excluded.body, hash = excluded.hash",
+                [row for row in objects.values() if row is not None],
+            )
+            gone = [key for key, row in objects.items() if row is None]
+            if gone:
+                run.executemany("DELETE FROM objects WHERE kind = ? AND id = ?", gone)
+            run.executemany("INSERT INTO commits VALUES (?, ?, ?, ?, ?, ?)", logged)
+            run.execute("COMMIT")
+        except BaseException:
+            if run.in_transaction:
+                run.execute("ROLLBACK")
+            raise
+
+    def forget(self, revision: int, limit: int) -> int:
+        """Delete up to *limit* of the oldest commits up to *revision*; return how many are left to delete."""
+        first = self._connection.execute("SELECT min(revision) FROM commits").fetchone()[0]
+        if first is None or first > revision:
+            return 0
+        until = min(revision, first + limit - 1)
+        self._connection.execute("DELETE FROM commits WHERE revision <= ?", (until,))
+        return int(revision - until)
+
+    def checkpoint(self) -> None:
+        """Move what the write-ahead log holds into the file, as far as no reader needs the old pages."""
+        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def close(self, *, clean: bool) -> None:
+        """Close the file and give the lock back; *clean* says that nothing went wrong while it was open."""
+        try:
+            if clean:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                # The mark goes before the log file does: a log that is missing while the mark stands was lost.
+                os.ftruncate(self._lock, 0)
+                os.fsync(self._lock)
+            self._connection.close()
+        finally:
+            os.close(self._lock)
+
+    def _load(self) -> list[Object]:
+        objects, hashes, self.revision, self._digest = load(self._connection)
+        self._hashes = hashes
+        return objects
+
+
+def load(connection: sqlite3.Connection) -> tuple[list[Object], dict[tuple[str, str], int], int, int]:
+    """Return every object, the hash of each, the newest revision and the digest of all hashes.
+
+    Raises:
+        StoreCorruptError: A row does not match its hash, or rows are missing or out of date.
+    """
+    objects, hashes, digest = [], {}, 0
+    for row in connection.execute("SELECT kind, id, version, body, hash FROM objects ORDER BY kind, id"):
+        objects.append(rows.object_of(row))
+        hashes[row[0], row[1]] = int.from_bytes(row[4], "big")
+        digest ^= hashes[row[0], row[1]]
+    last = connection.execute("SELECT * FROM commits ORDER BY revision DESC LIMIT 1").fetchone()
+    revision, *_, expected = (0, 0) if last is None else rows.check_commit(last)
+    if digest != expected:
+        raise StoreCorruptError(f"the objects are not those of commit {revision}, the newest one. {rows.CURE}")
+    return objects, hashes, int(revision), digest
+
+
+def read_commits(connection: sqlite3.Connection, since: int, until: int, limit: int) -> tuple[Commit, ...]:
+    """Return up to *limit* commits after *since* and not after *until*, oldest first.
+
+    Raises:
+        StoreCorruptError: One of them does not match its hash.
+    """
+    query = "SELECT * FROM commits WHERE revision > ? AND revision <= ? ORDER BY revision LIMIT ?"
+    return tuple(rows.commit_of(row) for row in connection.execute(query, (since, until, limit)))
+
+
+def check_schema(connection: sqlite3.Connection, path: pathlib.Path) -> int:
+    """Return the schema version of an existing file, 0 for an empty one.
+
+    Raises:
+        StoreCorruptError: It is not a store of Pilothouse.
+        StoreUnavailableError: A newer Pilothouse wrote it.
+    """
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if not tables and not version:
+        return 0
+    if application != APPLICATION_ID:
+        raise StoreCorruptError(f"{path} is not a store of Pilothouse. {rows.CURE}")
+    if version > len(MIGRATIONS):
+        raise StoreUnavailableError(
+            f"{path} was written by a newer Pilothouse (schema {version}, this one knows {len(MIGRATIONS)}); "
+            "install that version, or restore a backup this version made"
+        )
+    return int(version)
+
+
+def _open_file(path: pathlib.Path) -> sqlite3.Connection:
+    # Made here first, so that at no moment anybody else may read it; SQLite gives its other files the same mode.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    path.chmod(0o600)
+    connection = connect(path, writing=True)
+    try:
+        (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        if mode != "wal":
+            raise StoreUnavailableError(f"{path} is on a file system that cannot keep a write-ahead log; move it")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA wal_autocheckpoint=0")
+        _migrate(connection, path)
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise StoreCorruptError(f"{path}: {verdict}. {rows.CURE}")
+        sync_directory(path.parent)
+        sync_directory(path.parent.parent)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: pathlib.Path) -> None:
+    version = check_schema(connection, path)
+    if version == len(MIGRATIONS):
+        return
+    if version:
+        _copy_before_migration(connection, path, version)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _copy_before_migration(connection: sqlite3.Connection, path: pathlib.Path, version: int) -> None:
+    copy, part = path.with_name(f"{path.name}.schema-{version}"), path.with_name(f"{path.name}.part")
+    os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
+    target = sqlite3.connect(part)
+    try:
+        connection.backup(target)
+    finally:
+        target.close()
+    part.rename(copy)
+    sync_directory(path.parent)
+
+
+def _mark_running(directory: pathlib.Path, locked: int) -> None:
+    os.ftruncate(locked, 0)
+    os.pwrite(locked, f"process {os.getpid()}\n".encode(), 0)
+    os.fsync(locked)
+    sync_directory(directory)
+
+
+def _check_log_is_there(path: pathlib.Path, locked: int) -> None:
+    running = bool(os.pread(locked, 32, 0).strip())
+    if running and path.exists() and not path.with_name(path.name + "-wal").exists():
+        raise StoreCorruptError(
+            f"{path.name}-wal, which held the newest changes, is missing beside {path}: the last server ended without "
+            f"closing the store, and somebody removed the log. {rows.CURE}"
+        )
