@@ -16,7 +16,7 @@ from pilothouse.store.database import Database, translate
 from pilothouse.store.rows import Prepared
 
 MAX_GROUP = 512
-CHECKPOINT_BYTES = 4 << 20
+CHECKPOINT_BYTES = 16 << 20
 _FORGET_AT_ONCE = 500
 _IDLE_SECONDS = 0.2
 _PAGE_BYTES = 4096
