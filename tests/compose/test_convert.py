@@ -245,6 +245,13 @@ def test_a_missing_file_or_variable_or_source_is_found():
     ]
 
 
+def test_a_secret_that_only_a_build_uses_is_left_out():
+    build = {"context": ".", "secrets": [{"source": "a"}, "b"]}
+    web = {"build": build, "secrets": [{"source": "b"}]}
+    found = project({"web": web}, secrets={"a": {"file": "/no"}, "b": {"environment": "TOKEN"}})
+    assert found.secrets == {"b": b"s3cret"}
+
+
 def test_deploy_is_carried_whole():
     deploy = {
         "mode": "replicated",

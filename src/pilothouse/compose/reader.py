@@ -9,9 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from pilothouse.compose import quantities
-from pilothouse.errors import InvalidManifestError
+from pilothouse.compose.problems import invalid
 
 T = TypeVar("T")
+Finding = tuple[str, str]
+# Where paths such as "services.web.ports.0" stand: file, line, column.
+Places = Mapping[str, tuple[str, int, int]]
+_NOWHERE = ("", 0, 0)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_./\[\]-]+\Z")
 _KINDS: dict[type, str] = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list"}
 
@@ -31,25 +35,42 @@ class Findings:
     """What a conversion has to say: errors that stop it, warnings that do not."""
 
     def __init__(self) -> None:
-        self.errors: list[str] = []
-        self.warnings: list[str] = []
+        self.errors: list[Finding] = []
+        self.warnings: list[Finding] = []
         self._readers: dict[tuple[str, int], Reader] = {}
 
     def open(self, value: object, path: str) -> "Reader":
         """Return the one reader of the mapping *value* at *path*, so that its unread keys are found at the end."""
         return self._readers.setdefault((path, id(value)), Reader(value, path, self))
 
-    def finish(self) -> tuple[str, ...]:
-        """Return the warnings.
+    def finish(self, places: Places) -> tuple[str, ...]:
+        """Return the warnings, each with its place if *places* knows it.
 
         Raises:
-            InvalidManifestError: With every error, one on each line.
+            InvalidManifestError: With every error.
         """
         for reader in self._readers.values():
             reader.complain_about_the_rest()
         if self.errors:
-            raise InvalidManifestError("\n".join(dict.fromkeys(self.errors)))
-        return tuple(dict.fromkeys(self.warnings))
+            raise invalid(_placed(self.errors, places))
+        return tuple(_placed(self.warnings, places))
+
+
+def _placed(findings: list[Finding], places: Places) -> list[str]:
+    """Return findings as lines, those whose place is known in the order of the files."""
+    found = [(_place(path, places), path, message) for path, message in dict.fromkeys(findings)]
+    found.sort(key=lambda one: one[0] or _NOWHERE)
+    return [
+        ": ".join(part for part in ("{}:{}:{}".format(*place) if place else "", path, message) if part)
+        for place, path, message in found
+    ]
+
+
+def _place(path: str, places: Places) -> tuple[str, int, int] | None:
+    """Return where *path*, or the closest thing around it, stands in a file."""
+    parts = [part for part in re.split(r"[.\[\]]+", path) if part]
+    tries = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+    return next((places[known] for known in tries if known in places), None)
 
 
 class Reader:
@@ -62,16 +83,16 @@ class Reader:
         if isinstance(value, Mapping):
             self._value = {str(key): found for key, found in value.items()}
         elif value is not None:
-            findings.errors.append(f"{path or 'the manifest'}: must be a mapping, not {kind_of(value)}")
+            findings.errors.append((path, f"must be a mapping, not {kind_of(value)}"))
         self._known: set[str] = set()
 
     def error(self, key: str, message: str) -> None:
         """Note that *key* cannot stay as it is; *message* says why and what to write instead."""
-        self.findings.errors.append(f"{join(self.path, key) if key else self.path}: {message}")
+        self.findings.errors.append((join(self.path, key) if key else self.path, message))
 
     def warn(self, key: str, message: str) -> None:
         """Note something about *key* that somebody should read."""
-        self.findings.warnings.append(f"{join(self.path, key) if key else self.path}: {message}")
+        self.findings.warnings.append((join(self.path, key) if key else self.path, message))
 
     def has(self, key: str) -> bool:
         """Return whether *key* is written with a value."""

@@ -33,11 +33,11 @@ LATER = frozenset(
 )
 
 
-class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of everything below `x-pilothouse`."""
 
 
-class Http(_Strict, frozen=True, kw_only=True):
+class Http(Strict, frozen=True, kw_only=True):
     """GET *path* on *port* answers 200 to 399."""
 
     port: int
@@ -45,26 +45,26 @@ class Http(_Strict, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
 
 
-class Tcp(_Strict, frozen=True, kw_only=True):
+class Tcp(Strict, frozen=True, kw_only=True):
     """A connection to *port* is accepted."""
 
     port: int
 
 
-class Grpc(_Strict, frozen=True, kw_only=True):
+class Grpc(Strict, frozen=True, kw_only=True):
     """The standard gRPC health service on *port* answers SERVING for *service*."""
 
     port: int
     service: str = ""
 
 
-class Exec(_Strict, frozen=True, kw_only=True):
+class Exec(Strict, frozen=True, kw_only=True):
     """*command*, run in the container, ends with 0."""
 
     command: tuple[str, ...]
 
 
-class ProbeBlock(_Strict, frozen=True, kw_only=True):
+class ProbeBlock(Strict, frozen=True, kw_only=True):
     """One probe: exactly one of http, tcp, grpc, exec, and how often it is asked."""
 
     http: Http | None = None
@@ -77,7 +77,7 @@ class ProbeBlock(_Strict, frozen=True, kw_only=True):
     successes: int = 1
 
 
-class ProbesBlock(_Strict, frozen=True, kw_only=True):
+class ProbesBlock(Strict, frozen=True, kw_only=True):
     """The three questions, apart."""
 
     startup: ProbeBlock | None = None
@@ -85,10 +85,10 @@ class ProbesBlock(_Strict, frozen=True, kw_only=True):
     ready: ProbeBlock | None = None
 
 
-Block = TypeVar("Block", bound=_Strict)
+Block = TypeVar("Block", bound=Strict)
 
 
-class AppBlock(_Strict, frozen=True, kw_only=True):
+class AppBlock(Strict, frozen=True, kw_only=True):
     """`x-pilothouse` at the top of a manifest."""
 
     owner: str = ""
@@ -98,7 +98,7 @@ class AppBlock(_Strict, frozen=True, kw_only=True):
     runbook: str = ""
 
 
-class ServiceBlock(_Strict, frozen=True, kw_only=True):
+class ServiceBlock(Strict, frozen=True, kw_only=True):
     """`x-pilothouse` of a service."""
 
     probes: ProbesBlock | None = None
@@ -174,14 +174,14 @@ def _decode(place: Reader, block: type[Block]) -> Block | None:
         return None
 
 
-def _unknown(value: object, block: type[_Strict], path: str) -> Iterator[tuple[str, str]]:
+def _unknown(value: object, block: type[Strict], path: str) -> Iterator[tuple[str, str]]:
     """Yield path and message of every field that is not one of *block*, at any depth."""
     if not isinstance(value, dict):
         return
     fields = {field.encode_name: field.type for field in msgspec.structs.fields(block)}
     for key, inner in value.items():
         where = join(path, str(key))
-        below = _struct_in(fields.get(key))
+        below = struct_in(fields.get(key))
         if key in fields and below is not None:
             yield from _unknown(inner, below, where)
         elif key not in fields and key in LATER:
@@ -192,10 +192,10 @@ def _unknown(value: object, block: type[_Strict], path: str) -> Iterator[tuple[s
             yield where, f"is not known; {known}"
 
 
-def _struct_in(annotation: object) -> type[_Strict] | None:
+def struct_in(annotation: object) -> type[Strict] | None:
     """Return the struct a field may hold, if it may hold one."""
     kinds = getattr(annotation, "__args__", (annotation,))
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, _Strict)), None)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Strict)), None)
 
 
-__all__ = ["KEY", "LATER", "AppBlock", "ServiceBlock", "ownership", "probes"]
+__all__ = ["KEY", "LATER", "AppBlock", "ProbeBlock", "ServiceBlock", "ownership", "probes", "struct_in"]

@@ -4,6 +4,6 @@ Pure but for the files and variables it is told to read; nothing is built, fetch
 Every key of a service is either carried into a spec, warned about, or refused with what to write instead.
 """
 
-from pilothouse.compose.convert.project import Converted, convert
+from pilothouse.compose.convert.project import Converted, convert, convert_loaded
 
-__all__ = ["Converted", "convert"]
+__all__ = ["Converted", "convert", "convert_loaded"]

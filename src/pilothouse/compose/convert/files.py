@@ -1,7 +1,9 @@
 """Secrets and configs: which files a container is granted, and the content the client reads for them."""
 
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 
 from pilothouse.compose import quantities
 from pilothouse.compose.reader import Reader
@@ -33,17 +35,35 @@ def grants(service: Reader, key: str) -> tuple[FileGrant, ...]:
     return tuple(found)
 
 
+def build_secrets(services: Iterable[tuple[str, Reader]]) -> set[str]:
+    """Return the secrets that builds use; nothing is built here."""
+    found: set[str] = set()
+    for _, service in services:
+        build = service.raw("build")
+        used = build.get("secrets") if isinstance(build, Mapping) else None
+        for entry in used if isinstance(used, list) else ():
+            found.add(str(entry.get("source") if isinstance(entry, Mapping) else entry))
+    return found
+
+
+class Sources(NamedTuple):
+    """Where contents come from: files, the caller's variables, and what the loader took from variables by path."""
+
+    read_file: Callable[[str], bytes]
+    environment: Mapping[str, str]
+    values: Mapping[str, str]
+
+
 def contents(
-    project: Reader,
-    key: str,
-    app: str,
-    read_file: Callable[[str], bytes],
-    environment: Mapping[str, str],
+    project: Reader, key: str, app: str, sources: Sources, unused: AbstractSet[str] = frozenset()
 ) -> tuple[tuple[FileSpec, ...], dict[str, bytes]]:
-    """Return what the top-level *key* defines, and the content of everything that is not external."""
+    """Return what the top-level *key* defines but *unused*, and the content of everything that is not external."""
     specs = []
     held: dict[str, bytes] = {}
     for name, entry in project.entries(key):
+        if name in unused:
+            entry.ignore(*entry.names())
+            continue
         external = entry.flag("external")
         for unsupported in ("driver", "driver_opts", "template_driver"):
             entry.refuse(unsupported, "is not supported; use file, environment or external")
@@ -55,7 +75,7 @@ def contents(
                 labels=entry.pairs("labels"),
             )
         )
-        found = _content(entry, read_file, environment)
+        found = _content(entry, sources, sources.values.get(f"{key}.{name}"))
         if external:
             continue
         if found is None:
@@ -68,20 +88,26 @@ def contents(
     return tuple(specs), held
 
 
-def _content(entry: Reader, read_file: Callable[[str], bytes], environment: Mapping[str, str]) -> bytes | None:
+def _content(entry: Reader, sources: Sources, value: str | None) -> bytes | None:
     """Return the content, an empty one after a finding, or None if no source is written."""
     path, variable, text = entry.text("file"), entry.text("environment"), entry.raw("content")
     if path:
-        try:
-            return read_file(path)
-        except (OSError, ValueError) as problem:
-            reason = getattr(problem, "strerror", None) or str(problem)
-            entry.error("file", f"{path} cannot be read ({reason}); create it or name another file")
-            return b""
+        return _read(entry, path, sources.read_file)
     if text is not None:
         return entry.text("content").encode()
-    if variable:
-        if variable not in environment:
-            entry.error("environment", f"the variable {variable} is not set; set it, or use file")
-        return environment.get(variable, "").encode(errors="surrogateescape")
-    return None
+    if not variable:
+        return None
+    value = sources.environment.get(variable) if value is None else value
+    if value is None:
+        entry.error("environment", f"the variable {variable} is not set; set it, or use file")
+    return (value or "").encode(errors="surrogateescape")
+
+
+def _read(entry: Reader, path: str, read_file: Callable[[str], bytes]) -> bytes:
+    try:
+        return read_file(path)
+    except OSError as problem:
+        entry.error("file", f"{path} cannot be read ({problem.strerror}); create it or name another file")
+    except ValueError as problem:
+        entry.error("file", str(problem))
+    return b""

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from pilothouse.compose import x_pilothouse
 from pilothouse.compose.convert import files, networking
 from pilothouse.compose.convert.service import completed_dependencies, convert_service
-from pilothouse.compose.reader import Findings, Reader
+from pilothouse.compose.load import Loaded
+from pilothouse.compose.reader import Findings, Places, Reader
 from pilothouse.model.base import Value
 from pilothouse.model.spec import AppSpec, VolumeSpec
 
@@ -34,6 +37,8 @@ def convert(
     project_directory: str,
     read_file: Callable[[str], bytes],
     environment: Mapping[str, str] | None = None,
+    values: Mapping[str, str] | None = None,
+    places: Places | None = None,
 ) -> Converted:
     """Return the app that *project*, a loaded model, describes; the same model gives an equal app.
 
@@ -42,9 +47,11 @@ def convert(
         project_directory: Absolute; the base of relative paths of secrets and configs.
         read_file: Return the bytes of a file, or raise OSError.
         environment: The caller's variables, for secrets and configs that are taken from one.
+        values: Contents that were taken from variables already, by path such as "secrets.token"; they win.
+        places: Where paths such as "services.web.ports.0" stand, for findings and warnings.
 
     Raises:
-        InvalidManifestError: Something cannot be used as it is written; one finding on each line, with its path.
+        InvalidManifestError: Something cannot be used as it is written; `errors` holds every finding with its path.
     """
     findings = Findings()
     root = findings.open(project, "")
@@ -56,10 +63,11 @@ def convert(
     entries = list(root.entries("services"))
     to_complete = set().union(*(completed_dependencies(entry) for _, entry in entries))
     services = tuple(convert_service(app, key, entry, key in to_complete) for key, entry in entries)
-    variables = environment or {}
-    read = _below(project_directory, read_file)
-    secret_specs, secrets = files.contents(root, "secrets", app, read, variables)
-    config_specs, configs = files.contents(root, "configs", app, read, variables)
+    sources = files.Sources(_below(project_directory, read_file), environment or {}, values or {})
+    given = {grant.source for service in services for grant in service.task.container.secrets}
+    unused = files.build_secrets(entries) - given
+    secret_specs, secrets = files.contents(root, "secrets", app, sources, unused)
+    config_specs, configs = files.contents(root, "configs", app, sources)
     used = {attachment.network for service in services for attachment in service.task.container.networks}
     spec = AppSpec(
         name=app,
@@ -70,7 +78,24 @@ def convert(
         configs=config_specs,
         ownership=x_pilothouse.ownership(root),
     )
-    return Converted(warnings=findings.finish(), spec=spec, secrets=secrets, configs=configs)
+    return Converted(warnings=findings.finish(places or {}), spec=spec, secrets=secrets, configs=configs)
+
+
+def convert_loaded(loaded: Loaded) -> Converted:
+    """Return the app of a project that was just loaded, the loader's warnings first; findings name file and line.
+
+    Raises:
+        InvalidManifestError: As `convert`.
+    """
+    made = convert(
+        loaded.project,
+        project_directory=loaded.project_directory,
+        read_file=loaded.reader.named,
+        environment=loaded.environment,
+        values=loaded.values,
+        places=loaded.marks,
+    )
+    return msgspec.structs.replace(made, warnings=(*loaded.warnings, *made.warnings))
 
 
 def _below(directory: str, read_file: Callable[[str], bytes]) -> Callable[[str], bytes]:
