@@ -75,6 +75,8 @@ def _nothing(field: Field) -> Tree:
     shape = field.shape
     if isinstance(shape, Struct):
         return {key: _nothing(inner) for key, inner in shape.fields.items() if inner.always}
+    if isinstance(shape, Scalar):
+        return codecs.KEPT_ZEROS.get(shape.codec)
     return None
 
 

@@ -22,6 +22,13 @@ def _whole(value: Tree, warn: Warn) -> int:
     return casts.whole(value, warn) if isinstance(value, str) else int(value)
 
 
+def _number(value: Tree, warn: Warn) -> int:
+    del warn
+    if isinstance(value, str):
+        raise ValueError(f"{value!r} is text; write the number without quotes")
+    return int(value)
+
+
 def _unsigned(value: Tree, warn: Warn) -> int:
     number = _whole(value, warn)
     if not 0 <= number < _MAX_UNSIGNED:
@@ -66,12 +73,16 @@ SCALARS: dict[str, Callable[[Tree, Warn], Tree]] = {
     "float32": _float32,
     "mode": _mode,
     "nanocpus": _float32,
+    "number": _number,
     "printed": _text,
     "size": _size,
     "text": _text,
     "unsigned": _unsigned,
     "whole": _whole,
 }
+
+#: What stands for nothing in a key that is always written.
+KEPT_ZEROS: dict[str, Tree] = {"text": "", "size": "0", "number": 0, "whole": 0}
 
 #: What each scalar codec makes of nothing; a value equal to it is left out unless its shape keeps it.
 ZEROS: dict[str, tuple[Tree, ...]] = {

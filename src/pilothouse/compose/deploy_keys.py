@@ -24,8 +24,8 @@ _UPDATE = {
 _GENERIC = Struct(
     fields={
         "discrete_resource_spec": struct(
-            kind=Field(Scalar(keep=True)),
-            value=Field(Scalar(accepts=NUMBER, codec="whole", keep=True)),
+            kind=Field(Scalar(keep=True), always=True),
+            value=Field(Scalar(accepts=NUMBER, codec="whole", keep=True), always=True),
         )
     }
 )

@@ -71,7 +71,7 @@ ULIMIT = Struct(
 
 def ulimits(cast: bool) -> Field:
     """Return a key that holds limits by name; the engine's build takes no interpolated ones."""
-    return Field(Named(value=ULIMIT, key=r"^[a-z]+$")) if cast else Field(Named(value=_UNCAST_ULIMIT, key=r"^[a-z]+$"))
+    return Field(Named(value=ULIMIT)) if cast else Field(Named(value=_UNCAST_ULIMIT))
 
 
 _UNCAST_ULIMIT = Struct(

@@ -87,12 +87,9 @@ def load(options: LoadOptions) -> Loaded:
     name = _name(options, session, sources, directory, environment)
     environment["COMPOSE_PROJECT_NAME"] = name
     merged = model.load(session, layers.Scope(directory, environment), sources)
-    merged.pop("name", None)
-    if not merged:
-        raise broken(Mark(sources[0].file, 0, 0), (), "the file is empty; write `services:` and the services below it")
     normal = normalise.normalise(merged, name, environment)
     binder = bind.Binder(session.problems, session.marks, sources[0].file, session.warn)
-    project = binder.struct(normal, PROJECT, ())
+    project = {"services": {}, **binder.struct(normal, PROJECT, ())}
     session.problems.raise_any()
     disabled = _apply_profiles(project, discover.profiles_of(options.profiles, environment))
     consistency.check(project, frozenset(disabled), session.marks, sources[0].file, session.problems)

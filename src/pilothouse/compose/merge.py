@@ -114,22 +114,26 @@ def _logging(earlier: Tree, later: Tree, shape: Shape | None, reject: Reject, pa
 
 
 def _pools(earlier: Tree, later: Tree, shape: Shape | None, reject: Reject, path: Path) -> Tree:
-    """Join address pools by subnet; a pool that only one side has is kept only as the reference keeps it."""
+    """Join address pools by subnet, exactly as the reference does it.
+
+    Pools of the earlier file that no later pool repeats are dropped, and with several pools on both sides one pool can
+    take over the subnet of another: the joined pool is one object that later rounds go on changing.
+    """
     if not isinstance(earlier, list) or not isinstance(later, list):
         return _mismatch(later, reject, path, "a list")
     joined: list[dict[str, Tree]] = []
-    for original in earlier:
+    for pool in ({**original} for original in earlier):
         for override in later:
             subnet = override.get("subnet")
-            if subnet != original.get("subnet") and all(pool.get("subnet") != subnet for pool in joined):
-                joined.append(override)
+            if subnet != pool.get("subnet") and all(other.get("subnet") != subnet for other in joined):
+                joined.append({**override})
                 continue
-            original = mappings(original, override, child(shape, 0), reject, path)  # noqa: PLW2901
-            places = [index for index, pool in enumerate(joined) if pool.get("subnet") == original.get("subnet")]
+            pool.update(mappings(pool, override, child(shape, 0), reject, path))
+            places = [index for index, other in enumerate(joined) if other.get("subnet") == pool.get("subnet")]
             if places:
-                joined[places[0]] = original
+                joined[places[0]] = pool
             else:
-                joined.append(original)
+                joined.append(pool)
     return joined
 
 

@@ -38,12 +38,14 @@ def load(session: layers.Session, scope: layers.Scope, sources: list[Source]) ->
         InvalidManifestError: If a file cannot be used.
     """
     model: Tree = {}
-    for source in sources:
-        for doc in document.read(source.content, source.file):
-            value = layers.prepare(session, scope, doc)
-            value = extends.apply(session, scope, doc, value)
-            value = _included(session, scope, doc, value)
-            model = layers.stack(session, doc, model, value)
+    documents = [doc for source in sources for doc in document.read(source.content, source.file)]
+    if not documents:
+        raise broken(Mark(sources[0].file, 0, 0), (), "the file is empty; write `services:` and the services below it")
+    for doc in documents:
+        value = layers.prepare(session, scope, doc)
+        value = extends.apply(session, scope, doc, value)
+        value = _included(session, scope, doc, value)
+        model = layers.stack(session, doc, model, value)
     model = defaults.fill(model, PROJECT)
     sense.check(model, session.marks, sources[0].file, session.problems)
     session.problems.raise_any()

@@ -101,8 +101,8 @@ _INCLUDE = Struct(
 )
 
 
-def _named(value: Shape) -> Field:
-    return Field(Named(value=value, key=USER_KEY))
+def _named(value: Shape, key: str = USER_KEY) -> Field:
+    return Field(Named(value=value, key=key))
 
 
 #: The whole file, in the order in which a loaded project is printed as YAML.
@@ -112,10 +112,10 @@ PROJECT = Struct(
         "include": listing(_INCLUDE),
         "name": text(),
         "services": _named(Struct(fields=SERVICE)),
-        "networks": _named(_NETWORK),
+        "networks": _named(_NETWORK, ".*"),
         "volumes": _named(_VOLUME),
         "secrets": _named(_SECRET),
         "configs": _named(_CONFIG),
-        "models": _named(_MODEL),
+        "models": _named(_MODEL, ".*"),
     }
 )

@@ -37,16 +37,14 @@ def reference_form(project: Mapping[str, Tree]) -> dict[str, Tree]:
 
 def _bare(value: Tree, shape: Shape) -> Tree:
     if isinstance(value, dict) and isinstance(shape, Struct):
-        named = {field.out or key: field for key, field in shape.fields.items()}
-        return {
-            key: _bare(item, named[key].shape) for key, item in value.items() if key in named and not named[key].silent
-        }
+        printed = {field.out or key: field.shape for key, field in shape.fields.items() if not field.silent}
+        return {name: _bare(value[name], inner) for name, inner in printed.items() if name in value}
     if isinstance(value, dict) and isinstance(shape, Named):
         return {key: _bare(item, shape.value) for key, item in value.items()}
     if isinstance(value, list) and isinstance(shape, Listing):
         return [_bare(item, shape.item) for item in value]
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return [item["id"] for item in value]
+        return [f"{item['id']}={item['path']}" if "path" in item else item["id"] for item in value]
     return value
 
 

@@ -45,6 +45,9 @@ def _service(service: dict[str, Tree], path: Path) -> Iterator[_Finding]:
         if "host_ip" in port and not ports.is_address(port["host_ip"]):
             where = (*path, "ports", index, "host_ip")
             yield where, f"{port['host_ip']!r} is not an IP address; write one like 127.0.0.1"
+    for index, mount in enumerate(service.get("volumes") or []):
+        if mount.get("type") == "bind" and "source" not in mount:
+            yield (*path, "volumes", index), "a bind mount has no source; write `source: PATH`"
     for index, watch in enumerate((service.get("develop") or {}).get("watch") or []):
         if watch.get("path") == "":
             yield (*path, "develop", "watch", index, "path"), "the path is empty; write the path to watch"

@@ -43,16 +43,16 @@ def _number(codec: str, cast: str) -> Field:
 
 
 def _throttles() -> Field:
-    rate = Field(Scalar(accepts=WHOLE, codec="size", keep=True), out="Rate")
-    item = Struct(fields={"path": Field(Scalar(keep=True), out="Path"), "rate": rate}, extensions=False)
+    rate = Field(Scalar(accepts=WHOLE, codec="size", keep=True), out="Rate", always=True)
+    item = Struct(fields={"path": Field(Scalar(keep=True), out="Path", always=True), "rate": rate}, extensions=False)
     return listing(item)
 
 
 _WEIGHTS = listing(
     Struct(
         fields={
-            "path": Field(Scalar(keep=True), out="Path"),
-            "weight": Field(Scalar(accepts=WHOLE, codec="whole", keep=True), out="Weight"),
+            "path": Field(Scalar(keep=True), out="Path", always=True),
+            "weight": Field(Scalar(accepts=WHOLE, codec="number", keep=True), out="Weight", always=True),
         },
         extensions=False,
     )
@@ -156,7 +156,7 @@ _VOLUME = Struct(
         "volume": struct(labels=pairs("mapping", merge="sequence"), nocopy=flag(cast=True), subpath=text()),
         "tmpfs": struct(
             size=Field(Scalar(accepts=WHOLE, codec="size", low=0)),
-            mode=Field(Scalar(accepts=NUMBER, codec="whole")),
+            mode=Field(Scalar(accepts=NUMBER, codec="number")),
         ),
         "image": struct(subpath=text()),
     },
@@ -188,7 +188,7 @@ SERVICE: dict[str, Field] = {
     "blkio_config": Field(
         Struct(
             fields={
-                "weight": whole(cast=False),
+                "weight": Field(Scalar(accepts=WHOLE, codec="number")),
                 "weight_device": _WEIGHTS,
                 "device_read_bps": _throttles(),
                 "device_read_iops": _throttles(),
@@ -245,7 +245,7 @@ SERVICE: dict[str, Field] = {
     ),
     "external_links": strings(distinct=True),
     "extra_hosts": HOSTS,
-    "group_add": Field(Listing(item=Scalar(accepts=NUMBER), distinct=True)),
+    "group_add": Field(Listing(item=Scalar(accepts=WHOLE), distinct=True)),
     "gpus": Field(
         Listing(item=Struct(fields=DEVICE_REQUEST, default="device_request"), lone=True, long="gpus"),
     ),
@@ -301,7 +301,7 @@ SERVICE: dict[str, Field] = {
     "stdin_open": flag(cast=True),
     "stop_grace_period": duration(),
     "stop_signal": text(),
-    "storage_opt": Field(Pairs(codec="options", values=frozenset(), listed=False)),
+    "storage_opt": Field(Pairs(codec="options", values=WHOLE, listed=False)),
     "sysctls": pairs("mapping", merge="sequence", unique="key"),
     "tmpfs": strings(distinct=True, lone=True, merge="sequence", unique="key"),
     "tty": flag(cast=True),

@@ -67,6 +67,8 @@ def env_file(value: Tree) -> Tree:
 
 def gpus(value: Tree) -> Tree:
     """Return `all` as one request."""
+    if isinstance(value, str) and value != "all":
+        raise ValueError(f"{value!r} is not a list of devices; write all, or a list")
     return [{"count": "all"}] if isinstance(value, str) else value
 
 
@@ -129,6 +131,8 @@ def port_list(value: Tree) -> Tree:
     """Return ports with every short form spelt out."""
     long: list[Tree] = []
     for item in value:
+        if isinstance(item, float):
+            raise ValueError(f"{casts.as_text(item)} is not a port; write a whole number")
         long.extend([item] if isinstance(item, dict) else ports.parse(casts.as_text(item)))
     return long
 

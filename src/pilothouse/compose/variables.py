@@ -29,14 +29,14 @@ def _environment(
     for index, entry in enumerate(service.pop("env_file", None) or []):
         path = (*at, "env_file", index)
         content = _content(session, entry["path"], path, file, required=entry["required"])
-        parsers = {"": dotenv.parse, "raw": dotenv.parse_raw}
+        if content is None:
+            continue
         style = entry.get("format", "")
-        if style not in parsers:
-            session.problems.add(
-                nearest(session.marks, path, file), path, f"unknown format {style!r}; write raw, or nothing"
-            )
-        elif content is not None:
+        if style in {"", "raw"}:
             _read(session, entry["path"], content, known, found, raw=style == "raw")
+        else:
+            mark = nearest(session.marks, path, file)
+            session.problems.add(mark, path, f"unknown format {style!r}; write raw, or nothing")
     result = {**found, **own}
     if result:
         service["environment"] = dict(sorted(result.items()))

@@ -130,6 +130,8 @@ def _single_allowed(text: str) -> bool:
 
 def _printable(sign: str) -> bool:
     code = ord(sign)
+    if sign in "\u2028\u2029":
+        return False
     return 0x20 <= code <= 0x7E or 0xA0 <= code <= 0xD7FF or (0xE000 <= code <= 0xFFFD and code != 0xFEFF)
 
 
