@@ -16,6 +16,7 @@ from pilothouse.errors import InvalidRequestError, PilothouseError
 _COMMANDS = {
     "up": "up",
     "down": "down",
+    "config": "config",
     "ps": "ps",
     "logs": "logs",
     "events": "events",

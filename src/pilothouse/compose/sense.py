@@ -51,6 +51,10 @@ def _service(service: dict[str, Tree], path: Path) -> Iterator[_Finding]:
     for index, watch in enumerate((service.get("develop") or {}).get("watch") or []):
         if watch.get("path") == "":
             yield (*path, "develop", "watch", index, "path"), "the path is empty; write the path to watch"
+    yield from _device_requests(service, path)
+
+
+def _device_requests(service: dict[str, Tree], path: Path) -> Iterator[_Finding]:
     resources = (service.get("deploy") or {}).get("resources") or {}
     devices = (resources.get("reservations") or {}).get("devices") or []
     for where, requests in ((("gpus",), service.get("gpus") or []), (_DEVICES, devices)):
