@@ -478,6 +478,7 @@ async def test_following_logs_gives_new_lines_and_picks_up_new_tasks():
     world.node.live = {one.id: asyncio.Queue(), "t00000000002": asyncio.Queue()}
     async with world.stream("/v1/apps/shop/logs?follow=true") as chunks:
         assert (await chunks.get())["type"] == "http.response.start"
+        assert (await chunks.get())["body"] == b""
         assert json.loads((await chunks.get())["body"])["text"] == "old"
         world.node.live[one.id].put_nowait(line(one.id, 2.0, "new"))
         assert json.loads((await chunks.get())["body"])["text"] == "new"

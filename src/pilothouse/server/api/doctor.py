@@ -11,11 +11,11 @@ from pilothouse.governance.secrets.seal import KEY_FILE
 from pilothouse.model.api import Finding, Page
 from pilothouse.model.objects import Node
 from pilothouse.server.api.context import Context
-from pilothouse.server.api.route import Call, NoQuery, Route
+from pilothouse.server.api.route import Call, Paged, Route
 from pilothouse.server.doctor import DiskSeen, FileSeen, findings
 
 
-async def doctor(call: Call[NoQuery, None]) -> Page[Finding]:
+async def doctor(call: Call[Paged, None]) -> Page[Finding]:
     """Return what is worth saying about nodes, engine, disk and permissions."""
     context = call.context
     nodes = await context.store.view(lambda tx: tuple(tx.find(Node)))
@@ -45,6 +45,7 @@ ROUTES = (
         summary="What is wrong or could become so, and what to do about it",
         permission=Permission.SERVER_READ,
         handler=doctor,
+        query=Paged,
         answer=Page[Finding],
     ),
 )

@@ -65,6 +65,7 @@ async def task_logs(call: Call[LogsQuery, None]) -> Stream:
 
     async def run(write: Write) -> None:
         if node is not None:
+            await write(b"")  # the answer begins now: who follows may wait long for the first line
             async for line in node.logs(query_of(call.query, task.id)):
                 await write(encode(task, line))
 
@@ -108,6 +109,7 @@ class _Reader:
         try:
             async with asyncio.TaskGroup() as group:
                 await self._open_new(group)
+                await self._write(b"")  # the answer begins now: who follows may wait long for the first line
                 self._complete = not self._call.query.follow
                 group.create_task(self._merger.drain(self._out, lambda: self._complete))
                 while self._call.query.follow:

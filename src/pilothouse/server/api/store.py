@@ -1,26 +1,22 @@
 """The platform's own state: a copy of it, and whether it is whole."""
 
 import asyncio
-import io
 import pathlib
-import tarfile
 import tempfile
 
 from pilothouse.errors import InvalidRequestError
 from pilothouse.governance.audit.record import Entry, record
 from pilothouse.governance.identity.permissions import Permission
-from pilothouse.governance.secrets.seal import KEY_FILE
 from pilothouse.model.api import CheckResult
 from pilothouse.model.states import Writer
 from pilothouse.server.api.context import Context, Keeping
 from pilothouse.server.api.route import BYTES, Call, NoQuery, Route, Stream, Write
 
 CHUNK = 256 * 1024
-STORE_NAME = "pilothouse.db"
 
 
 async def backup(call: Call[NoQuery, None]) -> Stream:
-    """Return the whole state as one tar file: the store and the key that opens its secrets. Keep it as safe as the key.
+    """Return a consistent copy of the store as one file. Secrets in it are sealed; their key is not in it.
 
     Raises:
         InvalidRequestError: The store lives in memory only.
@@ -39,11 +35,9 @@ async def backup(call: Call[NoQuery, None]) -> Stream:
 
     async def run(write: Write) -> None:
         with tempfile.TemporaryDirectory(prefix=".backup-", dir=context.data_directory) as name:
-            archive = pathlib.Path(name) / "backup.tar"
-            copy = pathlib.Path(name) / STORE_NAME
+            copy = pathlib.Path(name) / "copy.db"
             await keeping.backup(copy)
-            await asyncio.to_thread(_pack, archive, copy, context.data_directory)
-            with archive.open("rb") as file:
+            with copy.open("rb") as file:
                 while chunk := await asyncio.to_thread(file.read, CHUNK):
                     await write(chunk)
 
@@ -64,23 +58,12 @@ def _keeping(context: Context) -> Keeping:
     return context.keeping
 
 
-def _pack(archive: pathlib.Path, copy: pathlib.Path, data_directory: pathlib.Path | None) -> None:
-    with tarfile.open(archive, "w") as tar:
-        tar.add(copy, STORE_NAME)
-        key = data_directory / KEY_FILE if data_directory else None
-        if key is not None and key.exists():
-            content = key.read_bytes()
-            entry = tarfile.TarInfo(KEY_FILE)
-            entry.size, entry.mode = len(content), 0o600
-            tar.addfile(entry, io.BytesIO(content))
-
-
 ROUTES = (
     Route(
         method="POST",
         path="/v1/backup",
         name="store.backup",
-        summary="A copy of the whole state, with the key that opens its secrets, as one tar file",
+        summary="A consistent copy of the store, as one file; the key that opens its secrets is not in it",
         permission=Permission.SERVER_ADMIN,
         handler=backup,
         streams=BYTES,
