@@ -11,6 +11,7 @@ from pilothouse.model.wire import LogLine, Stream
 
 MAX_LINE_BYTES = 65_536
 _HEADER = 8
+_STAMP_BYTES = 64
 
 
 class Demultiplexer:
@@ -61,8 +62,8 @@ class Lines:
             yield self._line(stream, line)
         if not held:
             del self._partial[stream]
-        elif len(held) > MAX_LINE_BYTES:
-            del held[MAX_LINE_BYTES:]
+        else:
+            del held[MAX_LINE_BYTES + _STAMP_BYTES :]  # with the stamp off it is still too long, so `_line` cuts it
 
     def rest(self) -> Iterator[LogLine]:
         """Yield what was written without a line end, once no more can come."""
