@@ -179,6 +179,9 @@ class EngineHost:
         """Kill the daemon as a crash would, and wait until it is gone; containers may run on."""
         self._daemon.kill()
         self._daemon.wait()
+        # Dockerd takes its containerd with it; where nobody reaps orphans its number would look alive to the next one.
+        until(lambda: not any(" --config " in line for line in self._processes().values()), "containerd is gone")
+        (self.directory / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
 
     def request(self, method, path, body=None, content_type="application/json"):
         """Return (status, decoded answer) of one call of the engine's API; text if it is not JSON."""
@@ -239,8 +242,9 @@ class EngineHost:
                 os.kill(pid, signal.SIGKILL)
         until(lambda: not self._processes(), "killed processes are gone")
         mounts = self._mounts()
-        # Podman makes its store a mount of itself and never unmounts it; that one is no sign of a leak.
-        left += [f"mount {each}" for each in mounts if each != f"{self.directory}/store/overlay"]
+        # Both engines mount their store on itself; Podman, and a killed dockerd, leave it so. It is no sign of a leak.
+        own = {f"{self.directory}/store/overlay", f"{self.directory}/data"}
+        left += [f"mount {each}" for each in mounts if each not in own]
         for each in mounts:
             subprocess.run(["umount", "-l", each], check=False, capture_output=True)
         left += self._remove_cgroups()

@@ -1,4 +1,4 @@
-"""The driver keeps the contract on real engines, and what only a real engine can show."""
+"""The driver keeps the contract on real engines."""
 
 import pathlib
 

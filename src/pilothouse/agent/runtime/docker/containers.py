@@ -7,7 +7,11 @@ import asyncio
 import json
 import math
 import os
+import pathlib
+import resource
 from contextlib import suppress
+
+import msgspec
 
 from pilothouse.agent.runtime.docker.answers import (
     ContainerAnswer,
@@ -28,10 +32,12 @@ from pilothouse.agent.runtime.interface import ContainerPlan, ContainerState, Ex
 from pilothouse.clock import Clock
 from pilothouse.errors import PermanentError, TemporaryError
 from pilothouse.ids import Ids
+from pilothouse.model.container import Ulimit
 from pilothouse.model.names import PREFIX, task_id_of
 from pilothouse.model.wire import ForeignContainer
 
 STARTS_PER_CORE = 2
+MOST_OPEN = 1_048_576
 INSPECTS_AT_ONCE = 16
 REMOVE_ATTEMPTS = 6
 _NOTHING = type(None)
@@ -49,6 +55,8 @@ class Containers(Part):
 
     async def prepare(self, plan: ContainerPlan) -> str:
         dialect = await self._client.dialect()
+        if dialect.podman:
+            plan = _with_limits(plan)
         body = create_body(plan, dialect, await self._facts(plan.image))
         what = f"create the container {plan.name}"
         async with self._creating:
@@ -243,3 +251,18 @@ class Containers(Part):
         async with asyncio.TaskGroup() as group:
             looks = [group.create_task(look(name)) for name in names]
         return [found for each in looks if (found := each.result()) is not None]
+
+
+def _with_limits(plan: ContainerPlan) -> ContainerPlan:
+    """Return *plan* with limits on files and processes that this host can grant.
+
+    Podman adds its own otherwise, and where the host's hard limit is lower no container starts. Its own limit of
+    processes is never more than the number of process ids there are.
+    """
+    limits = dict(plan.spec.ulimits)
+    ids = int(pathlib.Path("/proc/sys/kernel/pid_max").read_text())
+    for name, kind, cap in (("nofile", resource.RLIMIT_NOFILE, MOST_OPEN), ("nproc", resource.RLIMIT_NPROC, ids)):
+        hard = resource.getrlimit(kind)[1]
+        most = cap if hard == resource.RLIM_INFINITY else min(hard, cap)
+        limits.setdefault(name, Ulimit(soft=most, hard=most))
+    return msgspec.structs.replace(plan, spec=msgspec.structs.replace(plan.spec, ulimits=limits))

@@ -17,7 +17,8 @@ from pilothouse.model.wire import LogLine, LogQuery
 EXEC_OUTPUT = 4096
 # Exit codes of a shell and of the low-level runtime for "cannot run it" and "there is no such command".
 _NOT_RUN = {126, 127}
-_RUNTIME_SAYS = ("OCI runtime exec failed", "Error: exec failed", "unable to start container process")
+# How the two engines begin what they write where the command's output would have been.
+_RUNTIME_SAYS = ("OCI runtime exec failed", "Error: runc: exec failed", "Error: crun: ")
 
 
 class Logs(Part):
