@@ -337,6 +337,13 @@ def private_docker():
     return engine(EngineHost("docker", _DOCKERD), {"daemon.json": "{{}}"})
 
 
+def private_podman():
+    """Have a Podman service of one's own, on runc."""
+    environment = {"CONTAINERS_CONF": "{dir}/containers.conf"}
+    host = EngineHost("podman", [*_PODMAN, "unix://{dir}/engine.sock"], environment)
+    return engine(host, {"containers.conf": _CONTAINERS_CONF})
+
+
 @pytest.fixture(scope="session")
 def docker_host():
     """A private dockerd for the whole session."""
@@ -346,10 +353,8 @@ def docker_host():
 
 @pytest.fixture(scope="session")
 def podman_host():
-    """A Podman service of this session's own, on runc."""
-    environment = {"CONTAINERS_CONF": "{dir}/containers.conf"}
-    host = EngineHost("podman", [*_PODMAN, "unix://{dir}/engine.sock"], environment)
-    with engine(host, {"containers.conf": _CONTAINERS_CONF}) as host:
+    """A private Podman service for the whole session."""
+    with private_podman() as host:
         yield host
 
 

@@ -1,6 +1,8 @@
 """What the engines say, turned into our words."""
 
 import asyncio
+import base64
+import json
 
 import pytest
 from hypothesis import given
@@ -22,6 +24,7 @@ from pilothouse.agent.runtime.docker.dialect import Dialect
 from pilothouse.agent.runtime.docker.engine import warnings_of
 from pilothouse.agent.runtime.docker.failures import pull_is_hopeless, refusal
 from pilothouse.agent.runtime.docker.images import every_seconds
+from pilothouse.agent.runtime.docker.logins import Login, header_for
 from pilothouse.agent.runtime.docker.streams import MAX_LINE_BYTES, Demultiplexer, Lines
 from pilothouse.agent.runtime.docker.usage import Usage, groups_of, read_usage
 from pilothouse.errors import PermanentError, RuntimeUnavailableError, TemporaryError
@@ -297,3 +300,29 @@ def test_the_doctor_is_told_what_an_engine_lacks():
         assert any(word in sentence for sentence in bare)
     podman = InfoAnswer(security_options=["name=seccomp,profile=default", "name=apparmor"])
     assert "systemd" in warnings_of(podman, Dialect(kind="podman"), systemd=False)[0]
+
+
+LOGINS = b"""{"auths": {"https://index.docker.io/v1/": {"auth": "YWxpY2U6b3Blbg=="}, "host:5000":
+{"identitytoken": "t"},
+"broken.example": {"auth": "%%%"}}, "credsStore": "x"}"""
+
+
+@pytest.mark.parametrize(
+    ("ref", "expected"),
+    [
+        ("nginx", {"username": "alice", "password": "open", "serveraddress": "docker.io"}),
+        ("library/nginx:1", {"username": "alice", "password": "open", "serveraddress": "docker.io"}),
+        ("host:5000/a/b:1", {"identitytoken": "t", "serveraddress": "host:5000"}),
+        ("broken.example/a", None),
+        ("elsewhere.example/nginx", None),
+    ],
+)
+def test_a_pull_takes_the_login_of_its_own_registry_and_no_other(ref, expected):
+    header = header_for(ref, LOGINS)
+    sent = json.loads(base64.urlsafe_b64decode(header["X-Registry-Auth"])) if header else None
+    assert sent == expected
+
+
+def test_a_login_file_that_is_damaged_means_no_login_and_a_login_is_never_shown():
+    assert header_for("nginx", b"{") == {}
+    assert "open" not in repr(Login(username="alice", password="open"))

@@ -86,6 +86,7 @@ class Client:
         *,
         params: Params | None = None,
         body: object = None,
+        headers: Mapping[str, str] | None = None,
         timeout_seconds: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send one request and hand out the answer to be read piece by piece.
@@ -95,8 +96,9 @@ class Client:
             RuntimeUnavailableError: It did not answer.
         """
         dialect = await self.dialect()
+        path = dialect.prefix + path
         async with self._send(
-            method, dialect.prefix + path, what, params=params, body=body, timeout_seconds=timeout_seconds
+            method, path, what, params=params, body=body, headers=headers, timeout_seconds=timeout_seconds
         ) as answer:
             yield answer
 
@@ -109,6 +111,7 @@ class Client:
         *,
         params: Params | None = None,
         body: object = None,
+        headers: Mapping[str, str] | None = None,
         timeout_seconds: float | None = TIMEOUT_SECONDS,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
@@ -116,11 +119,11 @@ class Client:
             connector = aiohttp.UnixConnector(self.socket, limit=0)
             self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
         data = None if body is None else msgspec.json.encode(body)
-        headers = {"Content-Type": "application/json"} if data is not None else {}
+        wanted = {**({"Content-Type": "application/json"} if data is not None else {}), **(headers or {})}
         timeout = aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=10.0)
         try:
             async with self._session.request(
-                method, f"http://engine{path}", params=params, data=data, headers=headers, timeout=timeout
+                method, f"http://engine{path}", params=params, data=data, headers=wanted, timeout=timeout
             ) as answer:
                 if answer.status >= 400:
                     raise refusal(what, answer.status, _message(await self._read(answer, what)))

@@ -1,6 +1,9 @@
 """Images: whether they are here, and getting them here, with progress and back-off."""
 
+import asyncio
 import datetime
+import os
+import pathlib
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -8,6 +11,7 @@ import msgspec
 from pilothouse.agent.runtime.docker.answers import ImageAnswer, digest_of, repository_of, seconds_of
 from pilothouse.agent.runtime.docker.client import lines_of
 from pilothouse.agent.runtime.docker.failures import MissingError, pull_is_hopeless
+from pilothouse.agent.runtime.docker.logins import header_for, login_file
 from pilothouse.agent.runtime.docker.part import Part
 from pilothouse.backoff import delay_seconds
 from pilothouse.errors import DriverError, RuntimeUnavailableError
@@ -98,10 +102,13 @@ class Images(Part):
         repository, tag = repository_of(ref)
         params = {"fromImage": repository, "tag": tag} | ({"platform": platform} if platform else {})
         yield ImageProgress(ref=ref, phase="pulling")
+        headers = await asyncio.to_thread(_login, ref)
         layers: dict[str, _Detail] = {}
         told = self._clock.monotonic()
         try:
-            async with self._client.stream("POST", "/images/create", f"pull {ref}", params=params) as answer:
+            async with self._client.stream(
+                "POST", "/images/create", f"pull {ref}", params=params, headers=headers
+            ) as answer:
                 async for raw in lines_of(answer):
                     line = _line(raw)
                     if problem := line.error or (line.problem.message if line.problem else ""):
@@ -145,6 +152,13 @@ _CURE = "check the name, the registry and its login on the node, or load the ima
 def _absent(ref: str, policy: str) -> str:
     how = "build it there" if policy == "build" else "load or build it there, or use another pull_policy"
     return f"there is no image {ref} on this node and pull_policy {policy} does not fetch it: {how}"
+
+
+def _login(ref: str) -> dict[str, str]:
+    try:
+        return header_for(ref, login_file(os.environ, pathlib.Path.home()).read_bytes())
+    except OSError:  # nobody ever logged in here
+        return {}
 
 
 def _id(found: ImageAnswer) -> str:
