@@ -447,6 +447,18 @@ async def test_a_task_is_shown_without_the_values_of_its_variables():
     assert (await world.get("/v1/tasks?app=shop")).json["items"][0]["name"] == "web.1"
 
 
+async def test_an_explanation_is_one_sentence_and_hides_the_values_of_variables():
+    world, _ = await deployed(spec=shop(service("web", "web:1", environment={"PASSWORD": "hunter2"})))
+    web = await world.store.view(lambda tx: tx.get(Service, "shop/web"))
+    await world.store.update(Writer.ORCHESTRATOR, lambda tx: tx.put(task_of(web)))
+    answer = await world.get("/v1/explain?object=shop/web.1")
+    assert answer.json["sentence"]
+    assert "no-new-privileges:true" in answer.json["effective"]["privileges"]["security_opt"]
+    assert b"hunter2" not in answer.body
+    assert problem(await world.get("/v1/explain?object=nothing")).code == "PH102"
+    assert problem(await world.get("/v1/explain")).code == "PH105"
+
+
 async def test_an_images_progress_comes_line_by_line():
     answer = await World().call("POST", "/v1/images/ensure", {"ref": "nothing:1"})
     assert answer.headers["content-type"] == "application/x-ndjson"

@@ -105,13 +105,23 @@ def _success(route: Route, by_kind: dict[str, Json]) -> Json:
             "headers": REQUEST_ID,
             "content": {"application/json": {"schema": schema}},
         }
-    told = "a JSON text of this type in each event's data" if route.streams == EVENT_STREAM else "a JSON text per line"
-    text: Json = {"type": "string"}
-    if route.streams == BYTES:
-        text = {"type": "string", "format": "binary"}
-    elif "$ref" in schema:
-        text["description"] = f"{told}: {schema['$ref'].rpartition('/')[2]}"
-    return {"description": route.summary, "headers": REQUEST_ID, "content": {route.streams: {"schema": text}}}
+    return {
+        "description": route.summary,
+        "headers": REQUEST_ID,
+        "content": {route.streams: {"schema": _streamed(route.streams, schema)}},
+    }
+
+
+def _streamed(media_type: str, item: Json) -> Json:
+    """Return the schema of a streamed answer whose items are JSON texts of *item*."""
+    if media_type == BYTES:
+        return {"type": "string", "format": "binary"}
+    if media_type == EVENT_STREAM:
+        data = {"type": "string", "contentMediaType": "application/json", "contentSchema": item}
+        text = {"type": "string"}
+        return {"type": "object", "properties": {"event": text, "id": text, "data": data}, "required": ["data"]}
+    name = item.get("$ref", "").rpartition("/")[2]
+    return {"type": "string", "description": f"a JSON text per line, each a {name}"}
 
 
 def _problems(route: Route, problem: Json) -> Json:
