@@ -185,8 +185,12 @@ def test_an_update_never_has_too_many_tasks_and_never_too_few_ready_ones(seed, r
     world = World(spec(replicas=replicas, update=update)).rest()
     world.deploy(spec(image="new", replicas=replicas, update=update))
     width = parallelism(world.service().spec, replicas)
-    for _ in range(4000):
+    for turn in range(4000):
         chance.choice([world.orchestrate, world.prepare, lambda: _well(world, chance), lambda: _later(world)])()
+        if turn in {20, 60}:
+            world.deploy(spec(image=f"overtaken {turn}", replicas=replicas, update=update))
+        if turn == 100:
+            world.deploy(spec(image="new", replicas=replicas, update=update))
         assert len(world.live()) <= replicas + width
         assert sum(is_ready(task) for task in world.live()) >= replicas - width
         if order is UpdateOrder.START_FIRST:

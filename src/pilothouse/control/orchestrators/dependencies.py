@@ -24,11 +24,16 @@ def unmet(scene: Scene, *, healing: bool = False) -> str:
             task of each is enough: a single broken replica of a dependency must not keep the dependents down.
     """
     missing = [
-        f"{edge.service} {_WAITS_FOR[edge.condition]}"
+        f"{edge.service} {_WAITS_FOR[edge.condition]}{_absent(scene.dependencies.get(edge.service))}"
         for edge in scene.service.spec.depends_on
         if not _met(edge, scene.dependencies.get(edge.service), healing=healing)
     ]
     return " and ".join(missing)
+
+
+def _absent(neighbour: Neighbour | None) -> str:
+    there = neighbour is not None and neighbour.service is not None and not neighbour.service.removing
+    return "" if there else " (the app has no such service any more)"
 
 
 def stop_waits_for(scene: Scene) -> str:

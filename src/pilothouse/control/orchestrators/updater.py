@@ -86,7 +86,13 @@ def _mind_the_deadline(scene: Scene, slot: Slot, new: Task, settled: float | Non
 
 
 def _retry_or_supersede(scene: Scene, slot: Slot, failing: tuple[Slot, ...], gate: Gate, plan: Plan) -> None:
-    if slot.latest is not None and slot.latest.fingerprint == scene.fingerprint:
+    if len(slot.outdated) > 1:
+        # An update was overtaken by the next one: only the better of its two tasks stays until a newer one is ready.
+        best = max(slot.outdated, key=lambda old: (is_ready(old), old.state, -old.created_at, old.id))
+        for old in slot.outdated:
+            if old is not best:
+                plan.stop(old, f"overtaken: the service has changed again: {scene.asked_by}")
+    elif slot.latest is not None and slot.latest.fingerprint == scene.fingerprint:
         follow(scene, slot, gate, plan)
     elif _superseded(slot) and not failing:
         for old in slot.outdated:
@@ -102,7 +108,7 @@ def _superseded(slot: Slot) -> bool:
 
 def _is_idle(scene: Scene, slot: Slot) -> bool:
     """Whether the update has not begun in a slot."""
-    if slot.current is not None or slot.stopping or not slot.outdated:
+    if slot.current is not None or slot.stopping or len(slot.outdated) != 1:
         return False
     return slot.latest is None or slot.latest.fingerprint != scene.fingerprint
 
