@@ -4,7 +4,7 @@ from pilothouse.control.orchestrators.endings import how_it_ended
 from pilothouse.control.orchestrators.plan import Plan
 from pilothouse.control.orchestrators.restart import Next, after
 from pilothouse.control.orchestrators.scene import Key, Scene, Slot, place_name
-from pilothouse.control.orchestrators.vacancy import Gate, fill, release, start_anew
+from pilothouse.control.orchestrators.vacancy import Gate, fill, release
 from pilothouse.model.states import TaskState
 
 
@@ -14,13 +14,10 @@ def keep(scene: Scene, by_key: dict[Key, Slot], keys: tuple[Key, ...], plan: Pla
     for key in keys:
         slot = by_key.setdefault(key, Slot(key=key))
         for extra in slot.extra:
-            plan.stop(extra, "its slot has another task already")
+            plan.withdraw(slot, extra, "its slot has another task already")
         for old in slot.outdated:
-            plan.stop(old, f"the job has changed: {scene.asked_by}")
-        called_off = slot.outdated and all(old.state < TaskState.ASSIGNED for old in slot.outdated)
-        if called_off and slot.current is None and not slot.stopping:
-            start_anew(scene, slot, gate, plan)
-        elif slot.current is not None:
+            plan.withdraw(slot, old, f"the job has changed: {scene.asked_by}")
+        if slot.current is not None:
             release(scene, slot, gate, plan, start_first=False)
         elif slot.vacant and not slot.completed:
             _again(scene, slot, gate, plan)

@@ -1,6 +1,7 @@
 """A decision while it is being made: changes, notices and the next time to look, without what is so already."""
 
 from pilothouse.control.orchestrators.changes import Create, Decision, Desire
+from pilothouse.control.orchestrators.scene import Slot
 from pilothouse.model.objects import Task
 from pilothouse.model.states import TaskState
 
@@ -29,6 +30,17 @@ class Plan:
         """Want *task* stopped; the first reason stays."""
         if task.desired_state is not TaskState.SHUTDOWN and not task.state.terminal:
             self._changes.append(Desire(task_id=task.id, state=TaskState.SHUTDOWN, reason=reason))
+
+    def withdraw(self, slot: Slot, task: Task, reason: str) -> None:
+        """Want *task* stopped and take it out of its *slot*, as it will be seen afterwards.
+
+        A task that no node knows of is dead by that alone; any other is in the slot until it has stopped.
+        """
+        self.stop(task, reason)
+        slot.outdated = [other for other in slot.outdated if other is not task]
+        slot.extra = [other for other in slot.extra if other is not task]
+        if task.state >= TaskState.ASSIGNED:
+            slot.stopping = [*slot.stopping, task]
 
     def notice(self, sentence: str) -> None:
         """Say something that somebody should read."""

@@ -3,7 +3,7 @@
 from pilothouse.control.orchestrators.plan import Plan
 from pilothouse.control.orchestrators.rollout import update_order
 from pilothouse.control.orchestrators.scene import Key, Scene, Slot
-from pilothouse.control.orchestrators.updater import advance, stopped_by_failures
+from pilothouse.control.orchestrators.updater import advance, stopped_by_failures, withdraw
 from pilothouse.control.orchestrators.vacancy import Gate, fill, release
 from pilothouse.model.objects import Service
 from pilothouse.model.spec import UpdateOrder
@@ -24,15 +24,17 @@ def keep(scene: Scene, by_key: dict[Key, Slot], keys: tuple[Key, ...], plan: Pla
         return
     updating = any(slot.outdated for slot in unsettled)
     failing = stopped_by_failures(scene, kept, plan.now) if updating or _lost_old(scene, unsettled) else ()
-    start_first = update_order(scene.service.spec) is UpdateOrder.START_FIRST
     for slot in unsettled:
         for extra in slot.extra:
-            plan.stop(extra, "its slot has another task already")
+            plan.withdraw(slot, extra, "its slot has another task already")
+    withdraw(scene, unsettled, failing, gate, plan)
+    start_first = update_order(scene.service.spec) is UpdateOrder.START_FIRST
+    for slot in unsettled:
         if slot.vacant:
             fill(scene, slot, gate, plan, revive=bool(failing))
         else:
             release(scene, slot, gate, plan, start_first=start_first)
-    if updating:
+    if any(slot.outdated for slot in unsettled):
         advance(scene, kept, failing, gate, plan)
 
 

@@ -9,7 +9,7 @@ from pilothouse.control.orchestrators.plan import Plan
 from pilothouse.control.orchestrators.restart import Next, after
 from pilothouse.control.orchestrators.rollout import parallelism, settled_at, update_order
 from pilothouse.control.orchestrators.scene import Scene, Slot, is_ready, place_name
-from pilothouse.control.orchestrators.vacancy import Gate, create_beside, follow, start_anew
+from pilothouse.control.orchestrators.vacancy import Gate, create_beside, follow
 from pilothouse.model.objects import Task
 from pilothouse.model.spec import UpdateOrder
 from pilothouse.model.states import TaskState
@@ -28,23 +28,36 @@ def stopped_by_failures(scene: Scene, wanted: list[Slot], now: float) -> tuple[S
     return failing if len(failing) > allowed else ()
 
 
-def advance(scene: Scene, wanted: list[Slot], failing: tuple[Slot, ...], gate: Gate, plan: Plan) -> None:
-    """Decide the next step of the update of *wanted*, of which at least one slot has an outdated task."""
-    start_first = update_order(scene.service.spec) is UpdateOrder.START_FIRST
-    for slot in wanted:
-        if slot.outdated and slot.current is not None:
+def withdraw(scene: Scene, slots: list[Slot], failing: tuple[Slot, ...], gate: Gate, plan: Plan) -> None:
+    """Stop the outdated tasks that may go now: replaced, overtaken by a later change, or never started."""
+    for slot in slots:
+        if not slot.outdated:
+            continue
+        if slot.current is not None:
             _switch(scene, slot, gate, plan)
+        elif len(slot.outdated) > 1:
+            # Only the better of two tasks of an overtaken update stays until a newer one is ready.
+            best = max(slot.outdated, key=lambda old: (is_ready(old), old.state, -old.created_at, old.id))
+            for old in [old for old in slot.outdated if old is not best]:
+                plan.withdraw(slot, old, f"overtaken: the service has changed again: {scene.asked_by}")
+        if not failing and _is_idle(scene, slot) and _superseded(slot):
+            plan.withdraw(slot, slot.outdated[0], f"never ran, and the service has changed since: {scene.asked_by}")
+
+
+def advance(scene: Scene, wanted: list[Slot], failing: tuple[Slot, ...], gate: Gate, plan: Plan) -> None:
+    """Decide where the update of *wanted* goes on; at least one slot has an outdated task that stays for now."""
+    for slot in wanted:
+        if slot.outdated and slot.current is None and not slot.stopping and _has_tried(scene, slot):
+            follow(scene, slot, gate, plan)
     if failing:
         _say_stopped(scene, wanted, failing[0], plan)
-    for slot in wanted:
-        if slot.outdated and slot.current is None and not slot.stopping:
-            _retry_or_supersede(scene, slot, failing, gate, plan)
     if failing or gate.first:
         return
-    candidates = [slot for slot in wanted if _is_idle(scene, slot) and not _superseded(slot)]
+    candidates = [slot for slot in wanted if _is_idle(scene, slot)]
     room = parallelism(scene.service.spec, len(wanted)) - sum(_in_motion(scene, slot, plan) for slot in wanted)
     if room <= 0 or not candidates or _in_delay(scene, wanted, plan):
         return
+    start_first = update_order(scene.service.spec) is UpdateOrder.START_FIRST
     candidates.sort(key=lambda slot: (is_ready(slot.outdated[0]), slot.key))
     for slot in candidates[:room]:
         create_beside(scene, slot, gate, plan, slot.outdated[0], start_first=start_first)
@@ -66,8 +79,8 @@ def _switch(scene: Scene, slot: Slot, gate: Gate, plan: Plan) -> None:
             _mind_the_deadline(scene, slot, new, settled, plan)
             return
         why = f"replaced by {new.id}, which is ready and made from the changed service: {scene.asked_by}"
-    for old in slot.outdated:
-        plan.stop(old, why)
+    for old in list(slot.outdated):
+        plan.withdraw(slot, old, why)
 
 
 def _mind_the_deadline(scene: Scene, slot: Slot, new: Task, settled: float | None, plan: Plan) -> None:
@@ -85,22 +98,6 @@ def _mind_the_deadline(scene: Scene, slot: Slot, new: Task, settled: float | Non
         )
 
 
-def _retry_or_supersede(scene: Scene, slot: Slot, failing: tuple[Slot, ...], gate: Gate, plan: Plan) -> None:
-    if len(slot.outdated) > 1:
-        # An update was overtaken by the next one: only the better of its two tasks stays until a newer one is ready.
-        best = max(slot.outdated, key=lambda old: (is_ready(old), old.state, -old.created_at, old.id))
-        for old in slot.outdated:
-            if old is not best:
-                plan.stop(old, f"overtaken: the service has changed again: {scene.asked_by}")
-    elif slot.latest is not None and slot.latest.fingerprint == scene.fingerprint:
-        follow(scene, slot, gate, plan)
-    elif _superseded(slot) and not failing:
-        for old in slot.outdated:
-            plan.stop(old, f"never ran, and the service has changed since: {scene.asked_by}")
-        if all(old.state < TaskState.ASSIGNED for old in slot.outdated):
-            start_anew(scene, slot, gate, plan)
-
-
 def _superseded(slot: Slot) -> bool:
     """Whether the old task of an idle slot does not run yet: nothing is lost by taking it away at once."""
     return all(old.state < TaskState.RUNNING for old in slot.outdated)
@@ -110,7 +107,12 @@ def _is_idle(scene: Scene, slot: Slot) -> bool:
     """Whether the update has not begun in a slot."""
     if slot.current is not None or slot.stopping or len(slot.outdated) != 1:
         return False
-    return slot.latest is None or slot.latest.fingerprint != scene.fingerprint
+    return not _has_tried(scene, slot)
+
+
+def _has_tried(scene: Scene, slot: Slot) -> bool:
+    """Whether the newest task of a slot was made from the present spec."""
+    return slot.latest is not None and slot.latest.fingerprint == scene.fingerprint
 
 
 def _in_motion(scene: Scene, slot: Slot, plan: Plan) -> bool:
@@ -122,7 +124,7 @@ def _in_motion(scene: Scene, slot: Slot, plan: Plan) -> bool:
         if settled is not None:
             plan.look_again(settled)
         return settled is None or settled > plan.now
-    if slot.vacant and slot.latest is not None and slot.latest.fingerprint == scene.fingerprint:
+    if slot.vacant and slot.latest is not None and _has_tried(scene, slot):
         return after(slot.latest, scene.service.spec.restart, plan.now).next is not Next.LEAVE
     return not (scene.service.spec.update.failure_action == "continue" and _is_failing(scene, slot, plan.now))
 
