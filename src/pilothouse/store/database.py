@@ -4,11 +4,13 @@ Blocking; used by one thread at a time. WAL and `synchronous=FULL` always: with 
 acknowledged. Checkpoints are made here and not by SQLite itself, because SQLite hides their errors.
 """
 
+import errno
 import fcntl
 import os
 import pathlib
 import sqlite3
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from pilothouse.errors import PilothouseError, StoreCorruptError, StoreFullError, StoreUnavailableError
 from pilothouse.model.base import Object
@@ -19,6 +21,9 @@ FILE = "store.db"
 LOCK = "store.lock"
 RESTORED = "store.db.restored"
 REPLACED = "store.db.replaced"
+KEY = "secrets.key"
+RESTORED_KEY = "secrets.key.restored"
+REPLACED_KEY = "secrets.key.replaced"
 APPLICATION_ID = 0x50696C6F  # "Pilo"
 
 _V1 = (
@@ -35,10 +40,10 @@ _BUSY_SECONDS = 5.0
 _SQLITE_PRIMARY = 0xFF
 
 
-def translate(error: sqlite3.Error, path: pathlib.Path) -> PilothouseError:
+def translate(error: sqlite3.Error | OSError, path: pathlib.Path) -> PilothouseError:
     """Return *error* as one of ours, saying what to do."""
     code = getattr(error, "sqlite_errorcode", 0) & _SQLITE_PRIMARY
-    if code == sqlite3.SQLITE_FULL:
+    if code == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) in {errno.ENOSPC, errno.EDQUOT}:
         return StoreFullError(f"there is no room for {path}; make room on its disk, then writes go on by themselves")
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
         return StoreCorruptError(f"{path}: {error}. {rows.CURE}")
@@ -89,16 +94,24 @@ def finish_restore(directory: pathlib.Path) -> None:
         if old.exists():
             old.rename(directory / (REPLACED + suffix))
     (directory / (FILE + "-shm")).unlink(missing_ok=True)
+    if (directory / RESTORED_KEY).exists():
+        if (directory / KEY).exists():
+            (directory / KEY).rename(directory / REPLACED_KEY)
+        (directory / RESTORED_KEY).rename(directory / KEY)
     os.truncate(directory / LOCK, 0)
     sync_directory(directory)
     restored.rename(directory / FILE)
     sync_directory(directory)
 
 
-def connect(path: pathlib.Path, *, writing: bool) -> sqlite3.Connection:
-    """Open *path*; the caller may use the connection from any one thread at a time."""
-    mode = "rwc" if writing else "ro"
-    uri = f"{path.absolute().as_uri()}?mode={mode}"
+def connect(path: pathlib.Path, mode: Literal["rw", "ro", "immutable"]) -> sqlite3.Connection:
+    """Open an existing file; the caller may use the connection from any one thread at a time.
+
+    Args:
+        path: The file.
+        mode: "immutable" is "ro" for a file nobody writes to; it needs no log file and takes no locks.
+    """
+    uri = f"{path.absolute().as_uri()}?" + ("mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}")
     found = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     found.execute("PRAGMA trusted_schema=OFF")
     return found
@@ -134,7 +147,7 @@ class Database:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             locked = lock(directory)
         except OSError as error:
-            raise StoreUnavailableError(f"the data directory {directory} cannot be used: {error}") from error
+            raise translate(error, directory) from error
         try:
             finish_restore(directory)
             _check_log_is_there(path, locked)
@@ -148,10 +161,8 @@ class Database:
                 raise
         except BaseException as error:
             os.close(locked)
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, sqlite3.Error | OSError):
                 raise translate(error, path) from error
-            if isinstance(error, OSError):
-                raise StoreUnavailableError(f"{path} cannot be used: {error}") from error
             raise
         return found, objects
 
@@ -280,7 +291,7 @@ def _open_file(path: pathlib.Path) -> sqlite3.Connection:
     # Made here first, so that at no moment anybody else may read it; SQLite gives its other files the same mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     path.chmod(0o600)
-    connection = connect(path, writing=True)
+    connection = connect(path, "rw")
     try:
         (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
         if mode != "wal":

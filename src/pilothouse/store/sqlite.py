@@ -18,6 +18,7 @@ from pilothouse.clock import Clock, SystemClock
 from pilothouse.errors import PilothouseError, StoreUnavailableError
 from pilothouse.model.states import Writer
 from pilothouse.store import transaction
+from pilothouse.store.backup import verify, write_backup
 from pilothouse.store.database import Database, connect, read_commits, translate
 from pilothouse.store.interface import Change, Commit, ReadTx, WriteTx
 from pilothouse.store.rows import Prepared, prepare
@@ -117,6 +118,23 @@ class SQLiteStore:
                 await asyncio.wait([self._waiting[-1].done])
             self._queue.close()
 
+    async def backup(self, target: pathlib.Path) -> None:
+        """Write one snapshot of the whole store to the new file *target*; reads and writes go on meanwhile.
+
+        Raises:
+            InvalidRequestError: *target* exists already.
+            StoreFullError, StoreUnavailableError, StoreCorruptError: It could not be copied, or is damaged.
+        """
+        await asyncio.to_thread(write_backup, self.path, target, self._clock.now())
+
+    async def check(self) -> str:
+        """Return "" if every page, row and commit on disk is whole, else what is wrong."""
+        try:
+            await asyncio.to_thread(verify, self.path, live=True)
+        except PilothouseError as error:
+            return str(error)
+        return ""
+
     async def _settled(self) -> None:
         """Return once everything the head held at the call is durable; raise if it will never be."""
         if self._waiting:
@@ -168,7 +186,7 @@ def _load(directory: pathlib.Path) -> tuple[Database, State, State]:
 
 def _read_older(path: pathlib.Path, since: int, until: int, limit: int) -> tuple[Commit, ...]:
     try:
-        connection = connect(path, writing=False)
+        connection = connect(path, "ro")
         try:
             return read_commits(connection, since, until, limit)
         finally:
