@@ -31,6 +31,7 @@ from pilothouse.store.database import (
     finish_restore,
     load,
     lock,
+    private_file,
     sync_directory,
     translate,
 )
@@ -110,7 +111,7 @@ def write_backup(source: pathlib.Path, target: pathlib.Path, now: float) -> Mani
     copy, whole = (target.with_name(target.name + suffix) for suffix in (".copy", ".part"))
     try:
         with _errors_about(target):
-            _private(copy)
+            private_file(copy)
             with closing(connect(source, "ro")) as old, closing(sqlite3.connect(copy)) as new:
                 # In one step, so that it is one snapshot, whatever is written meanwhile.
                 old.backup(new, pages=-1)
@@ -125,7 +126,7 @@ def write_backup(source: pathlib.Path, target: pathlib.Path, now: float) -> Mani
                 bytes=copy.stat().st_size,
                 blake2b=_hash_of(copy),
             )
-            with copy.open("rb") as file, open(_private(whole), "r+b") as out:
+            with copy.open("rb") as file, open(private_file(whole), "r+b") as out:
                 out.write(msgspec.json.encode(manifest) + b"\n")
                 shutil.copyfileobj(file, out, _CHUNK)
                 out.flush()
@@ -160,7 +161,7 @@ def restore(file: pathlib.Path, data_directory: pathlib.Path, *, overwrite: bool
         data_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         locked = lock(data_directory)
         try:
-            finish_restore(data_directory)
+            finish_restore(data_directory, locked)
             if (data_directory / FILE).exists() and not overwrite:
                 raise InvalidRequestError(
                     f"{data_directory} holds a store already; say that it may be overwritten, or name another directory"
@@ -178,7 +179,7 @@ def restore(file: pathlib.Path, data_directory: pathlib.Path, *, overwrite: bool
                 (data_directory / name).unlink(missing_ok=True)
             part.rename(data_directory / RESTORED)
             sync_directory(data_directory)
-            finish_restore(data_directory)
+            finish_restore(data_directory, locked)
         finally:
             part.unlink(missing_ok=True)
             key.unlink(missing_ok=True)
@@ -236,17 +237,10 @@ def _unpack(file: pathlib.Path, packed: IO[bytes], target: pathlib.Path) -> Mani
 
 
 def _write_file(source: IO[bytes], target: pathlib.Path) -> None:
-    with open(_private(target), "r+b") as out:
+    with open(private_file(target), "r+b") as out:
         shutil.copyfileobj(source, out, _CHUNK)
         out.flush()
         os.fsync(out.fileno())
-
-
-def _private(path: pathlib.Path) -> pathlib.Path:
-    """Make an empty file that nobody else can read."""
-    path.unlink(missing_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    return path
 
 
 def _hash_of(path: pathlib.Path) -> str:

@@ -10,6 +10,7 @@ import os
 import pathlib
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from typing import Literal
 
 from pilothouse.errors import PilothouseError, StoreCorruptError, StoreFullError, StoreUnavailableError
@@ -72,6 +73,13 @@ def lock(directory: pathlib.Path) -> int:
     return descriptor
 
 
+def private_file(path: pathlib.Path) -> pathlib.Path:
+    """Make an empty file that nobody else can read, in place of what may be there; return its path."""
+    path.unlink(missing_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    return path
+
+
 def sync_directory(directory: pathlib.Path) -> None:
     """Make names that were created, renamed or removed in *directory* survive a power cut."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -81,14 +89,15 @@ def sync_directory(directory: pathlib.Path) -> None:
         os.close(descriptor)
 
 
-def finish_restore(directory: pathlib.Path) -> None:
-    """Put a restored file in place if one is waiting; the lock must be held. Repeating it after a crash is safe.
+def finish_restore(directory: pathlib.Path, locked: int) -> None:
+    """Put a restored file in place if one is waiting, under the lock. Repeating it after a crash is safe.
 
     The file that was there is kept beside it, with its log, under another name.
     """
     restored = directory / RESTORED
     if not restored.exists():
         return
+    _mark(locked, b"")
     for suffix in ("-wal", ""):
         old = directory / (FILE + suffix)
         if old.exists():
@@ -98,7 +107,6 @@ def finish_restore(directory: pathlib.Path) -> None:
         if (directory / KEY).exists():
             (directory / KEY).rename(directory / REPLACED_KEY)
         (directory / RESTORED_KEY).rename(directory / KEY)
-    os.truncate(directory / LOCK, 0)
     sync_directory(directory)
     restored.rename(directory / FILE)
     sync_directory(directory)
@@ -149,13 +157,13 @@ class Database:
         except OSError as error:
             raise translate(error, directory) from error
         try:
-            finish_restore(directory)
+            finish_restore(directory, locked)
             _check_log_is_there(path, locked)
             connection = _open_file(path)
             try:
                 found = cls(path, connection, locked)
                 objects = found._load()
-                _mark_running(directory, locked)
+                _mark(locked, f"process {os.getpid()}\n".encode())
             except BaseException:
                 connection.close()
                 raise
@@ -220,16 +228,30 @@ class Database:
         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def close(self, *, clean: bool) -> None:
-        """Close the file and give the lock back; *clean* says that nothing went wrong while it was open."""
+        """Close the file and give the lock back.
+
+        Args:
+            clean: Nothing went wrong while it was open. Else the log stays as it is, for the next opening to judge.
+        """
         try:
             if clean:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 # The mark goes before the log file does: a log that is missing while the mark stands was lost.
-                os.ftruncate(self._lock, 0)
-                os.fsync(self._lock)
-            self._connection.close()
+                _mark(self._lock, b"")
+                self._connection.close()
+            else:
+                self._close_as_it_is()
         finally:
             os.close(self._lock)
+
+    def _close_as_it_is(self) -> None:
+        """Close without what SQLite does at the last closing: to move the log into the file and to delete it.
+
+        A connection that may only read cannot do that, so it is made the last one.
+        """
+        with closing(connect(self.path, "ro")) as last:
+            last.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            self._connection.close()
 
     def _load(self) -> list[Object]:
         objects, hashes, self.revision, self._digest = load(self._connection)
@@ -332,8 +354,7 @@ def _migrate(connection: sqlite3.Connection, path: pathlib.Path) -> None:
 
 def _copy_before_migration(connection: sqlite3.Connection, path: pathlib.Path, version: int) -> None:
     copy, part = path.with_name(f"{path.name}.schema-{version}"), path.with_name(f"{path.name}.part")
-    os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
-    target = sqlite3.connect(part)
+    target = sqlite3.connect(private_file(part))
     try:
         connection.backup(target)
     finally:
@@ -342,11 +363,11 @@ def _copy_before_migration(connection: sqlite3.Connection, path: pathlib.Path, v
     sync_directory(path.parent)
 
 
-def _mark_running(directory: pathlib.Path, locked: int) -> None:
+def _mark(locked: int, text: bytes) -> None:
+    """Write into the lock file who has the store open, or nothing once it is closed; durable on return."""
     os.ftruncate(locked, 0)
-    os.pwrite(locked, f"process {os.getpid()}\n".encode(), 0)
+    os.pwrite(locked, text, 0)
     os.fsync(locked)
-    sync_directory(directory)
 
 
 def _check_log_is_there(path: pathlib.Path, locked: int) -> None:

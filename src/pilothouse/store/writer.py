@@ -146,6 +146,9 @@ class WriterThread:
                 "no more writes are taken. Look at the disk, then restart the server"
             )
         event("error", "store.write_failed", error=repr(error), broken=self._broken)
+        # What the log holds can go into the file, if there is room for that, and then its own room is free again.
+        self._due.wal_bytes = CHECKPOINT_BYTES + 1
+        self._tidy(urgent=True)
         self._reports.failed(told, self._broken)
 
     def _anything_due(self) -> bool:
