@@ -4,8 +4,11 @@ import json
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pilothouse.compose.convert import convert
+from pilothouse.compose.service_classes import SERVICE
 from pilothouse.errors import InvalidManifestError
 from pilothouse.model.container import (
     Device,
@@ -32,7 +35,34 @@ from pilothouse.model.spec import (
     UpdateOrder,
     UpdatePolicy,
 )
+from pilothouse.model.validate import validate
 
+DEPLOY_KEYS = (
+    "mode",
+    "replicas",
+    "resources",
+    "limits",
+    "reservations",
+    "memory",
+    "placement",
+    "update_config",
+    "delay",
+)
+X_KEYS = ("x-pilothouse", "probes", "ready", "http", "port", "file", "external", "ipam", "config", "subnet", "driver")
+ODD = ("8080-8090", "1h30m", "64m", "host", "service:web", "0440", "/a:/b", "on-failure:3", "\ud800", "\0", "all", "$X")
+KEYS = (
+    *SERVICE,
+    *DEPLOY_KEYS,
+    *X_KEYS,
+    "source",
+    "target",
+    "type",
+    "published",
+    "condition",
+    "soft",
+    "hard",
+    "command",
+)
 FILES = {"/p/key.pem": b"sealed\n", "/p/site.conf": b"listen 80\n"}
 
 
@@ -352,6 +382,25 @@ def test_the_engines_bridge_becomes_the_apps_default_network():
     assert found.warnings[0].startswith("services.web.network_mode: 'bridge' is the default network")
 
 
+def test_swarms_overlay_is_an_ordinary_network_on_one_host():
+    found = project({}, networks={"a": {"driver": "overlay", "driver_opts": {"encrypted": "", "x": "y"}}})
+    assert (found.spec.networks[0].driver, found.spec.networks[0].driver_opts) == ("", {"x": "y"})
+    assert found.warnings[0].startswith("networks.a.driver: overlay is an ordinary network on one host")
+
+
+def test_what_is_not_rolled_back_by_itself_is_said():
+    found = project({"web": {"image": "w", "deploy": {"update_config": {"failure_action": "rollback"}}}})
+    assert found.warnings == (
+        "services.web.deploy.update_config.failure_action: "
+        "rollback acts as pause: the update stops and the version before keeps running",
+    )
+
+
+def test_a_private_namespace_is_what_a_container_has_anyway():
+    found = container(pid="private", uts="private", ipc="private").privileges
+    assert (found.pid, found.uts, found.ipc) == ("", "", "private")
+
+
 def test_networks_are_ordered_by_priority():
     found = container(networks={"a": None, "b": {"priority": 5, "aliases": ["x"], "gw_priority": 1}})
     assert found.networks == (
@@ -400,3 +449,31 @@ def test_a_spec_survives_json():
     ).spec
     assert msgspec.json.decode(msgspec.json.encode(app), type=AppSpec) == app
     assert json.loads(msgspec.json.encode(app))["name"] == "shop"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.sampled_from(ODD),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60)
+@given(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=5), JSON)
+def test_whatever_a_model_holds_it_is_converted_or_refused_with_paths(web, other):
+    sections = {"networks": other, "volumes": other, "secrets": other, "configs": other, "x-pilothouse": other}
+    model = {"name": "shop", "services": {"web": web, "other": other}, **sections}
+
+    def again():
+        return convert(model, project_directory="/p", read_file=read_file)
+
+    errors = ()
+    try:
+        made = again()
+    except InvalidManifestError as error:
+        errors = error.errors
+    else:
+        assert again() == made
+        assert msgspec.json.decode(msgspec.json.encode(made.spec), type=AppSpec) == made.spec
+        validate(made.spec)
+    assert all(": " in line for line in errors)

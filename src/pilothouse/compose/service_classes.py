@@ -116,8 +116,11 @@ SERVICE_BELOW: dict[str, Verdict] = {
     "deploy.replicas": honoured("at most 1,000 on one host; ignored in global modes"),
     "deploy.resources.reservations.devices": granted("devices belong to the host", "gpu"),
     "deploy.restart_policy": honoured("what is not written is decided by the platform's back-off"),
-    "deploy.rollback_config": honoured("what is not written is decided by the platform"),
-    "deploy.update_config": honoured("what is not written is decided by the platform"),
+    "deploy.rollback_config": care("is recorded: nothing is rolled back by itself yet", "deploy the file before again"),
+    "deploy.update_config": honoured("what is not written is decided by the platform, see docs/reference/defaults.md"),
+    "deploy.update_config.failure_action": care(
+        "continue and pause work; rollback acts as pause, and the version before keeps running"
+    ),
     "credential_spec.config": windows("use a secret"),
     "healthcheck.test": honoured("a line, CMD, CMD-SHELL or NONE"),
 }

@@ -3,16 +3,25 @@
 import pathlib
 
 import click
-import msgspec
 
+from pilothouse.cli import output
+from pilothouse.cli.command import EXIT_DONE, EXIT_REFUSED, command
 from pilothouse.compose.compat import UsedKey, judge
 from pilothouse.compose.problems import invalid
 from pilothouse.errors import InvalidManifestError
 
-EXIT_REFUSED = 3
 
-
-@click.command("compat")
+@command(
+    "compat",
+    examples=[
+        ("pilothouse compat compose.yaml", "what becomes of each key of the file, and why"),
+        ("pilothouse compat compose.yaml compose.prod.yaml --format json", "two files, for a program to read"),
+    ],
+    exits={
+        EXIT_DONE: "no key is refused; some may need a grant",
+        EXIT_REFUSED: "a key is refused, or a file cannot be read",
+    },
+)
 @click.argument(
     "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, dir_okay=False, readable=True)
 )
@@ -23,16 +32,14 @@ def compat(context: click.Context, files: tuple[str, ...], form: str) -> None:
 
     Each key is honoured, needs care or a grant, means something on a laptop or on Windows only, or is refused. Each
     FILE is read as written: variables are not filled in, extends and include are not followed.
-
-    Exits with 0 if `pilothouse up` would take every key, and with 3 if one is refused or a file cannot be read.
     """
     used = _judged(files)
     if form == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode([_plain(one) for one in used]), indent=2).decode())
+        output.json([_plain(one) for one in used])
     else:
         for line in _lines(used):
-            click.echo(line)
-    context.exit(EXIT_REFUSED if any(one.refused for one in used) else 0)
+            output.line(line)
+    context.exit(EXIT_REFUSED if any(one.refused for one in used) else EXIT_DONE)
 
 
 def _judged(files: tuple[str, ...]) -> list[UsedKey]:
@@ -69,7 +76,7 @@ def _lines(used: list[UsedKey]) -> list[str]:
     classes = max((len(one.verdict.key_class.value) for one in used), default=0)
     paths = max((len(one.path) for one in used), default=0)
     lines = [
-        f"{place:<{wide}}  {one.verdict.key_class.value:<{classes}}  {_printable(one.path):<{paths}}  {_sentence(one)}"
+        f"{place:<{wide}}  {one.verdict.key_class.value:<{classes}}  {one.path:<{paths}}  {_sentence(one)}"
         for place, one in zip(places, used, strict=True)
     ]
     counts: dict[str, int] = {}
@@ -81,7 +88,3 @@ def _lines(used: list[UsedKey]) -> list[str]:
 
 def _sentence(one: UsedKey) -> str:
     return one.verdict.reason + (f"; {one.verdict.advice}" if one.verdict.advice else "")
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -151,8 +151,14 @@ def _privileges(service: Reader) -> Privileges:
         cgroup=service.text("cgroup"),
         cgroup_parent=service.text("cgroup_parent"),
         ipc=service.text("ipc"),
-        pid=service.text("pid"),
-        uts=service.text("uts"),
+        pid=_own_namespace(service, "pid"),
+        uts=_own_namespace(service, "uts"),
         userns_mode=service.text("userns_mode"),
         use_api_socket=service.flag("use_api_socket"),
     )
+
+
+def _own_namespace(service: Reader, key: str) -> str:
+    """Return what *key* asks for; "private" is what a container has anyway, and engines do not know the word."""
+    written = service.text(key)
+    return "" if written == "private" else written

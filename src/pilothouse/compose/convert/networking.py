@@ -91,14 +91,19 @@ def _attachment(key: str, entry: Reader) -> NetworkAttachment:
 
 
 def _network(key: str, entry: Reader, app: str) -> NetworkSpec:
-    external = entry.flag("external")
+    external, options = entry.flag("external"), entry.pairs("driver_opts")
+    driver = entry.text("driver")
+    if driver == "overlay":
+        entry.warn("driver", "overlay is an ordinary network on one host; nothing leaves it, so nothing is encrypted")
+        driver = ""
+        options.pop("encrypted", None)
     ipam = entry.child("ipam")
     ipam.refuse("options", "are not supported; remove them")
     return NetworkSpec(
         key=key,
         name=entry.text("name") or (key if external else f"{app}_{key}"),
-        driver=entry.text("driver"),
-        driver_opts=entry.pairs("driver_opts"),
+        driver=driver,
+        driver_opts=options,
         external=external,
         internal=entry.flag("internal"),
         attachable=entry.flag("attachable"),

@@ -188,6 +188,8 @@ def _update(config: Reader, actions: tuple[str, ...]) -> UpdatePolicy:
     action = config.text("failure_action")
     if action not in actions:
         config.error("failure_action", f"{action[:40]!r} is not known; write {' or '.join(actions[1:])}")
+    if action == "rollback":
+        config.warn("failure_action", "rollback acts as pause: the update stops and the version before keeps running")
     order = config.text("order")
     return UpdatePolicy(
         parallelism=config.integer("parallelism"),

@@ -14,7 +14,7 @@ _USER = re.compile(r"[^\s:]{1,64}(?::[^\s:]{1,64})?\Z")
 _GROUP = re.compile(r"[^\s:]{1,64}\Z")
 _PLATFORM = re.compile(r"[a-z0-9_]+(?:/[a-z0-9_]+){0,2}\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+/:-]{0,127}\Z")
-_POLICY = re.compile(r"(?:always|missing|never|daily|weekly|refresh|every_(?:\d+(?:\.\d+)?[smhdw])+)?\Z", re.ASCII)
+_POLICY = re.compile(r"(?:always|missing|never|daily|weekly|refresh|every_(?:\d{1,6}[smhdw])+)?\Z", re.ASCII)
 _SIGNAL = re.compile(
     r"(?:SIG)?(?:ABRT|ALRM|BUS|CHLD|CLD|CONT|FPE|HUP|ILL|INT|IO|IOT|KILL|PIPE|POLL|PROF|PWR|QUIT|SEGV|STKFLT|STOP|SYS"
     r"|TERM|TRAP|TSTP|TTIN|TTOU|URG|USR1|USR2|VTALRM|WINCH|XCPU|XFSZ|RTMIN(?:\+(?:[1-9]|1[0-5]))?"

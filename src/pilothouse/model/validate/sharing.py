@@ -5,14 +5,16 @@ from collections.abc import Iterator
 from pilothouse.model.spec import ServiceSpec
 from pilothouse.model.validate.grammar import Finding
 
+# What an engine knows beside the name of another container.
 _PLAIN = {
     "network_mode": frozenset({"", "none", "host", "bridge"}),
     "ipc": frozenset({"", "host", "private", "shareable", "none"}),
-    "pid": frozenset({"", "host", "private"}),
-    "uts": frozenset({"", "host", "private"}),
+    "pid": frozenset({"", "host"}),
+    "uts": frozenset({"", "host"}),
     "cgroup": frozenset({"", "host", "private"}),
     "userns_mode": frozenset({"", "host"}),
 }
+_SHAREABLE = frozenset({"network_mode", "ipc", "pid"})
 
 
 def sharing(path: str, service: ServiceSpec, known: frozenset[str]) -> Iterator[Finding]:
@@ -22,11 +24,12 @@ def sharing(path: str, service: ServiceSpec, known: frozenset[str]) -> Iterator[
     values = {key: getattr(container.privileges, key) for key in _PLAIN if key != "network_mode"}
     for key, value in {"network_mode": container.network_mode, **values}.items():
         kind, _, name = value.partition(":")
-        if value in _PLAIN[key] or (kind == "container" and name):
+        shareable = key in _SHAREABLE
+        if value in _PLAIN[key] or (shareable and kind == "container" and name):
             continue
-        if kind != "service":
-            known_values = ", ".join(sorted(filter(None, _PLAIN[key])))
-            yield f"{path}.{key}", f"{value[:80]!r} is not known; write {known_values} or service:NAME"
+        if kind != "service" or not shareable:
+            words = [*sorted(filter(None, _PLAIN[key])), *(["service:NAME"] if shareable else [])]
+            yield f"{path}.{key}", f"{value[:80]!r} is not known; leave it out or write {' or '.join(words)}"
         elif name not in others:
             yield f"{path}.{key}", f"there is no other service {name[:80]!r}; write service: and a service of this app"
     for index, source in enumerate(container.volumes_from):
