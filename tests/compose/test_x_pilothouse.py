@@ -84,7 +84,9 @@ def test_a_wrong_value_is_found_at_its_path(block, message):
     assert findings(service={"probes": block}) == [f"services.web.x-pilothouse.probes.{message}"]
 
 
-@pytest.mark.parametrize("wrong", ["text", 5, ["a"], {"probes": [1]}, {"probes": {"ready": 5}}, {5: {}}])
+@pytest.mark.parametrize(
+    "wrong", ["text", 5, ["a"], {"probes": [1]}, {"probes": {"ready": 5}}, {5: {}}, {"probes": "\ud800"}]
+)
 def test_no_shape_makes_it_fail_otherwise(wrong):
     assert findings(service=wrong)
 

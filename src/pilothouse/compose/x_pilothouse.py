@@ -168,6 +168,9 @@ def _decode(place: Reader, block: type[Block]) -> Block | None:
         return None
     try:
         return msgspec.convert(value, block)
+    except UnicodeEncodeError:
+        place.error(KEY, "holds half of a surrogate pair, which is no text; write the character itself")
+        return None
     except msgspec.ValidationError as problem:
         message, _, where = str(problem).partition(" - at `$")
         place.error(f"{KEY}{where.removesuffix('`')}", message[0].lower() + message[1:])
