@@ -45,7 +45,7 @@ def seen(phase="gone", checks=None, **exit):
 
 
 def life(state, **changes):
-    return Life(state=state, touched=True, **changes)
+    return Life(state=state, touched=True, prepared=True, **changes)
 
 
 def test_an_assigned_task_is_accepted_and_prepared():

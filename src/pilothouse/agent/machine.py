@@ -64,6 +64,8 @@ class Life(Value, frozen=True, kw_only=True):
     Attributes:
         failing: Why the platform itself stops the task, which then has failed; or "".
         attempts, retry_at: Of the present instruction: temporary failures in a row, and when to try again.
+        prepared: The container was made whole. A crash can come between making it and connecting its networks, so one
+            that was found is prepared again.
         pre_started, post_started, pre_stopped: These hooks are over.
         touched: Something may exist on the node that belongs to the task.
         cleaned: Nothing of it is left.
@@ -76,6 +78,7 @@ class Life(Value, frozen=True, kw_only=True):
     failing: str = ""
     attempts: int = 0
     retry_at: float = 0.0
+    prepared: bool = False
     pre_started: bool = False
     post_started: bool = False
     pre_stopped: bool = False
@@ -153,7 +156,7 @@ def after(task: Task, life: Life, do: Do, outcome: Outcome, now: float) -> Life:
         return _replace(life, pre_stopped=True, message=outcome.error)
     if outcome.retryable or do in {Do.STOP, Do.CLEAN}:
         return _postpone(life, outcome, now)
-    if do is Do.PREPARE:
+    if do is Do.PREPARE and life.state < TaskState.STARTING:
         return _move(life, TaskState.REJECTED, outcome.error, now)
     if do is Do.POST_START:
         return _replace(life, failing=outcome.error, attempts=0, retry_at=0.0)
@@ -202,7 +205,7 @@ def _go_on(task: Task, life: Life, seen: Seen, now: float) -> Step:
     """Return the next instruction of a task that nobody wants stopped."""
     if life.state < TaskState.ACCEPTED:
         life = _move(life, TaskState.ACCEPTED, "accepted by the node", now)
-    if seen.phase == "gone":
+    if seen.phase == "gone" or (seen.phase == "created" and not life.prepared):
         if life.state < TaskState.PREPARING:
             life = _move(life, TaskState.PREPARING, "being prepared", now)
         return Step(do=Do.PREPARE, life=_replace(life, touched=True))
@@ -278,8 +281,9 @@ def _limit(task: Task) -> str:
 
 
 def _succeeded(task: Task, life: Life, do: Do, outcome: Outcome, now: float) -> Life:
-    if do is Do.PREPARE and life.state < TaskState.READY:
-        return _move(life, TaskState.READY, "prepared", now)
+    if do is Do.PREPARE:
+        life = _replace(life, prepared=True)
+        return _move(life, TaskState.READY, "prepared", now) if life.state < TaskState.READY else life
     if do is Do.COLLECT:
         return _conclude(task, life, outcome.ending or Ending(), now)
     done = {

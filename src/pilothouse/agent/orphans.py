@@ -4,6 +4,7 @@ Only what is ours is ever named: containers by their name, networks and volumes 
 """
 
 from collections.abc import Collection
+from typing import TypeVar
 
 from pilothouse.agent.plan import hook_names
 from pilothouse.agent.runtime.interface import ContainerState
@@ -11,6 +12,8 @@ from pilothouse.model.base import Value
 from pilothouse.model.names import container_name
 from pilothouse.model.objects import Network, Volume
 from pilothouse.model.wire import Assignment
+
+T = TypeVar("T", Network, Volume)
 
 
 class Leftovers(Value, frozen=True, kw_only=True):
@@ -43,14 +46,25 @@ def leftovers(
         protected: Ids of tasks that will be assigned in a moment (they are being adopted).
     """
     wanted = {container_name(task) for task in assignment.tasks}
-    wanted |= {name for task in assignment.tasks for name in hook_names(task)}
+    wanted |= {name for task in assignment.tasks if not task.state.terminal for name in hook_names(task)}
+    # That a hook ran for the service is recorded by its container, so it outlives the task it ran for; but not the app,
+    # whose volumes it would hold on to.
+    going = {network.app for network in _removing(assignment.networks)}
+    going |= {volume.app for volume in _removing(assignment.volumes)}
+    staying = [task for task in assignment.tasks if task.app not in going]
+    records = {name for task in staying for name in hook_names(task) if not name.endswith(task.id)}
+    wanted |= {state.name for state in containers if state.name in records and state.phase == "exited"}
     foreign = [state.name for state in containers if state.name not in wanted and state.task_id not in protected]
     # A network goes after the last container on it; until then removing it would only be refused.
     busy = {name for state in containers for name in state.addresses}
     known = {network.spec.name for network in assignment.networks}
     return Leftovers(
         containers=tuple(sorted(foreign)),
-        networks=tuple(n for n in assignment.networks if n.removing),
-        volumes=tuple(v for v in assignment.volumes if v.removing),
+        networks=_removing(assignment.networks),
+        volumes=_removing(assignment.volumes),
         strays=tuple(sorted(name for name in network_names if name not in known and name not in busy)),
     )
+
+
+def _removing(places: tuple[T, ...]) -> tuple[T, ...]:
+    return tuple(place for place in places if place.removing)

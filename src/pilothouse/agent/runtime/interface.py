@@ -96,6 +96,7 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
         pid: Of its first process on the host; 0 unless running.
         addresses: By the engine's network name.
         exit: Set once it exited.
+        user: What its processes run as, the image's own where the plan said nothing; "" is root.
     """
 
     name: str
@@ -108,6 +109,7 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float | None = None
     addresses: dict[str, str] = {}
     exit: ExitStatus | None = None
+    user: str = ""
 
 
 class Runtime(Protocol):

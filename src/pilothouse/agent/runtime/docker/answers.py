@@ -71,6 +71,7 @@ class ConfigAnswer(Answer, frozen=True, kw_only=True):
     """`Config` of a container or an image."""
 
     image: str = ""
+    user: str = ""
     tty: bool = False
     labels: dict[str, str] | None = None
     entrypoint: list[str] | None = None
@@ -223,6 +224,7 @@ def state_of(answer: ContainerAnswer) -> ContainerState:
         if running
         else {},
         exit=None if running or phase == "created" else exit_of(state),
+        user=answer.config.user,
     )
 
 

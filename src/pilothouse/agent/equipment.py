@@ -1,0 +1,51 @@
+"""What the workers of one agent share: the engine and the keepers of what is on the node."""
+
+import asyncio
+import os
+import pathlib
+from collections.abc import Callable
+
+from pilothouse.agent.hooks import Hooks
+from pilothouse.agent.logs.archive import LogArchive
+from pilothouse.agent.network.driver import EngineNetworks, NetworkDriver
+from pilothouse.agent.reports import Reports
+from pilothouse.agent.runtime.interface import Engine
+from pilothouse.agent.session import ManagerLink
+from pilothouse.agent.volumes.files import MemoryFiles
+from pilothouse.agent.volumes.named import NamedVolumes
+from pilothouse.clock import Clock
+from pilothouse.ids import Ids
+from pilothouse.model.objects import Task
+from pilothouse.model.wire import Assignment
+
+
+class Equipment:
+    """One of each, and the newest assignment.
+
+    Attributes:
+        gate: Bounds how many commands run in containers at once.
+        neighbours: Says which container stands for each service a task refers to.
+    """
+
+    def __init__(
+        self,
+        link: ManagerLink,
+        engine: Engine,
+        clock: Clock,
+        ids: Ids,
+        data_directory: pathlib.Path,
+        run_directory: pathlib.Path,
+    ) -> None:
+        self.engine = engine
+        self.clock = clock
+        self.ids = ids
+        self.networks: NetworkDriver = EngineNetworks(engine)
+        self.volumes = NamedVolumes(engine)
+        self.files = MemoryFiles(run_directory / "files")
+        self.archive = LogArchive(data_directory / "logs")
+        self.hooks = Hooks(engine)
+        self.reports = Reports(link, clock, ids)
+        self.gate = asyncio.Semaphore(max(2, os.cpu_count() or 1))
+        self.assignment = Assignment(revision=-1)
+        self.hostname = ""
+        self.neighbours: Callable[[Task], dict[str, str]] = lambda _: {}

@@ -1,0 +1,38 @@
+"""Named volumes: made before the first container that mounts them, removed only when the manager says so."""
+
+from pilothouse.agent.once import Once
+from pilothouse.agent.runtime.interface import Volumes
+from pilothouse.model.objects import Volume
+
+
+class NamedVolumes:
+    """The volumes of apps on this node."""
+
+    def __init__(self, engine: Volumes) -> None:
+        self._engine = engine
+        self._once = Once()
+
+    async def ensure(self, volume: Volume) -> None:
+        """Make the volume exist; an external one is somebody else's to make."""
+        spec = volume.spec
+        if spec.external:
+            return
+        await self._once.ensure(
+            spec.name, lambda: self._engine.ensure_volume(spec.name, volume.app, spec.driver, spec.driver_opts)
+        )
+
+    async def remove(self, volume: Volume) -> bool:
+        """Remove the volume if nothing uses it; return whether it is gone. An external one is only forgotten."""
+        if volume.spec.external:
+            return True
+        async with self._once.alone(volume.spec.name):
+            self._once.forget(volume.spec.name)
+            return await self._engine.remove_volume(volume.spec.name)
+
+    async def refresh(self) -> None:
+        """Look at what exists instead of trusting what was known."""
+        self._once.keep(await self._engine.list_volumes())
+
+    def distrust(self, volume: Volume) -> None:
+        """Look again before the volume is used next time."""
+        self._once.forget(volume.spec.name)
