@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from pilothouse.agent.runtime.docker.answers import ImageAnswer, digest_of, repository_of, seconds_of
-from pilothouse.agent.runtime.docker.client import lines_of
+from pilothouse.agent.runtime.docker.client import Client, lines_of
 from pilothouse.agent.runtime.docker.failures import MissingError, pull_is_hopeless
 from pilothouse.agent.runtime.docker.logins import header_for, login_file
 from pilothouse.agent.runtime.docker.part import Part
 from pilothouse.backoff import delay_seconds
+from pilothouse.clock import Clock
 from pilothouse.errors import DriverError, RuntimeUnavailableError
+from pilothouse.ids import Ids
 from pilothouse.model.wire import ImageProgress
 
 PULL_ATTEMPTS = 5
@@ -47,7 +49,11 @@ class PullFailed(Exception):  # noqa: N818 - never leaves this module
 
 
 class Images(Part):
-    """Find and pull images."""
+    """Find and pull images; remembers when it last pulled each, for policies that name an age."""
+
+    def __init__(self, client: Client, clock: Clock, ids: Ids) -> None:
+        super().__init__(client, clock, ids)
+        self._pulled_at: dict[str, float] = {}
 
     async def find_image(self, ref: str) -> tuple[str, str] | None:
         found = await self._image(ref)
@@ -55,7 +61,7 @@ class Images(Part):
 
     async def ensure_image(self, ref: str, policy: str, platform: str = "") -> AsyncIterator[ImageProgress]:
         found = await self._image(ref)
-        if not self._pull_wanted(policy, found):
+        if not self._pull_wanted(ref, policy, found):
             if found is None:
                 yield ImageProgress(ref=ref, phase="failed", message=_absent(ref, policy))
                 return
@@ -65,6 +71,7 @@ class Images(Part):
                 yield step
                 if step.phase == "failed":
                     return
+            self._pulled_at[ref] = self._clock.now()
             found = await self._image(ref)
         if found is None:
             yield ImageProgress(ref=ref, phase="failed", message=f"{ref} was pulled and is gone again; try once more")
@@ -72,13 +79,15 @@ class Images(Part):
         digest = digest_of(ref, found.repo_digests or [])
         yield ImageProgress(ref=ref, phase="resolved", id=_id(found), digest=digest)
 
-    def _pull_wanted(self, policy: str, found: ImageAnswer | None) -> bool:
+    def _pull_wanted(self, ref: str, policy: str, found: ImageAnswer | None) -> bool:
         if policy in {"never", "build"}:
             return False
         if policy == "always" or found is None:
             return True
         age = every_seconds(policy)
-        pulled = seconds_of(found.metadata.last_tag_time) if found.metadata else None
+        # The engine knows when an image was tagged, not when it was pulled; what is not known counts as long ago.
+        tagged = seconds_of(found.metadata.last_tag_time) if found.metadata else None
+        pulled = self._pulled_at.get(ref, tagged)
         return age is not None and (pulled is None or self._clock.now() - pulled > age)
 
     async def _pull_until_done(self, ref: str, platform: str) -> AsyncIterator[ImageProgress]:
