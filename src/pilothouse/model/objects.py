@@ -132,6 +132,7 @@ class Task(Object, frozen=True, kw_only=True):
         not_before: The earliest time it may start.
         reason: One sentence: why this task was made.
         replaces: The id of the task whose slot it took, or "".
+        adopts: The engine's id of the container it takes over instead of making one (`pilothouse adopt`), or "".
         desired_state: READY = get everything ready and wait; RUNNING = run; SHUTDOWN = stop.
         desired_reason: One sentence: why it should be in that state (for READY: what it waits for).
         resource_message: Why it cannot have a host port yet, "" if it has all it needs.
@@ -152,6 +153,7 @@ class Task(Object, frozen=True, kw_only=True):
     not_before: float = 0.0
     reason: str = ""
     replaces: str = ""
+    adopts: str = ""
     desired_state: TaskState = TaskState.RUNNING
     desired_reason: str = ""
     state: TaskState = TaskState.NEW

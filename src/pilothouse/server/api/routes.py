@@ -2,6 +2,7 @@
 
 from pilothouse.governance.identity.permissions import Permission
 from pilothouse.server.api import (
+    adopt,
     apps,
     audit,
     configs,
@@ -29,6 +30,7 @@ _NOUNS = (
     info,
     doctor,
     apps,
+    adopt,
     services,
     tasks,
     logs,

@@ -34,18 +34,37 @@ async def deploy(context: Context, caller: Caller, request: DeployRequest, actio
         PolicyDeniedError: It asks for what no grant covers; the attempt is recorded.
         ImageMissingError: An image is not there; nothing was changed.
     """
+    if not request.dry_run:
+        return await commit(context, caller, request, await prepare(context, caller, request, action), action)
+    stored = await check(context, caller, request, action)
+    _, node = context.nodes.any()
+    found, warnings = await images.look(request.spec, node, dict(stored.services))
+    result = plan(stored, _asked(context, caller, request, found)).result
+    return msgspec.structs.replace(result, warnings=(*warnings, *result.warnings))
+
+
+async def check(context: Context, caller: Caller, request: DeployRequest, action: str) -> Stored:
+    """Return what is stored of the app if the request may be carried out as far as can be told without the node."""
     faults = validate(request.spec)
     if faults:
         raise ManyFaultsError(faults)
     stored = await context.store.view(lambda tx: load(tx, request.spec.name))
     _check_contents(request, stored)
     await _check_policy(context, caller, request, action)
+    return stored
+
+
+async def prepare(context: Context, caller: Caller, request: DeployRequest, action: str) -> Asked:
+    """Return the request with everything resolved; images are pulled, and nothing is written but a refusal."""
+    await check(context, caller, request, action)
     _, node = context.nodes.any()
-    if request.dry_run:
-        found, warnings = await images.look(request.spec, node, dict(stored.services))
-        result = plan(stored, _asked(context, caller, request, found)).result
-        return msgspec.structs.replace(result, warnings=(*warnings, *result.warnings))
-    asked = _asked(context, caller, request, await images.resolve(request.spec, node))
+    return _asked(context, caller, request, await images.resolve(request.spec, node))
+
+
+async def commit(
+    context: Context, caller: Caller, request: DeployRequest, asked: Asked, action: str = "app.deploy"
+) -> DeployResult:
+    """Write what was asked for, in one transaction with its record."""
 
     def write(tx: WriteTx) -> DeployResult:
         # A grant may have been taken back while images were pulled, so policy has its last word here.

@@ -4,6 +4,7 @@ Keeps `agent.session.ManagerLink`. The node is named once, when the session is m
 other nodes is not believed.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -34,16 +35,19 @@ class LocalSession:
         self._commits = commits
         self._nodes = nodes
         self._presence = presence
+        self._connected = asyncio.Event()
 
     async def open(self, services: NodeServices, description: NodeDescription | None = None) -> None:
         """Register the node and let *services* answer for it; the node is ready from now on."""
         await self.describe(description or NodeDescription())
         self._nodes.connect(self._node_id, services)
         self._presence.arrive(self._node_id)
+        self._connected.set()
         event("info", "session.opened", node=self._node_id)
 
     def close(self) -> None:
         """End the session: the node is not ready until its agent comes again; what runs there goes on."""
+        self._connected.clear()
         self._nodes.disconnect(self._node_id)
         self._presence.leave(self._node_id)
         event("info", "session.closed", node=self._node_id)
@@ -57,6 +61,7 @@ class LocalSession:
                 await waiter.changed()
                 found = await self._store.view(self._assignment)
                 if (essence := _essence(found)) != last:
+                    await self._take_over(found)
                     last = essence
                     yield found
         finally:
@@ -77,6 +82,23 @@ class LocalSession:
             tx.put(msgspec.structs.replace(node, description=description))
 
         await self._store.update(Writer.AGENT, write)
+
+    async def _take_over(self, assignment: Assignment) -> None:
+        """Give containers the names of the tasks that adopt them, before the agent hears of these tasks.
+
+        Whatever crashes in between: the task is stored first and the container's name tells whether this was done, so
+        the agent never makes a second container, and never takes an adopted one for an orphan.
+        """
+        waiting = {t.adopts: t for t in assignment.tasks if t.adopts and t.state is TaskState.ASSIGNED}
+        if not waiting:
+            return
+        await self._connected.wait()
+        node = self._nodes.of(self._node_id)
+        for found in await node.list_foreign():
+            task = waiting.get(found.id)
+            if task is not None:
+                await node.adopt(found.id, task)
+                event("info", "container.adopted", task=task.id, container=found.name)
 
     def _assignment(self, tx: ReadTx) -> Assignment:
         found: NodeNeeds = needs(tx, self._node_id)

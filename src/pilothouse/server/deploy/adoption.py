@@ -1,0 +1,187 @@
+"""Takes over the containers `docker compose` runs for an app (docs/adr/0006-adoption-takes-the-slot-first.md).
+
+Which container gets which slot is a pure decision on what the node shows. The tasks are stored before the services, and
+the services only once the node has every container under its task: the orchestrator finds every slot taken and starts
+nothing beside a container that runs.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from pilothouse.control.orchestrators.adoption import Takeover, take_over
+from pilothouse.errors import NodeUnavailableError
+from pilothouse.model.api import AdoptRequest, AdoptResult
+from pilothouse.model.base import Object
+from pilothouse.model.names import display_name
+from pilothouse.model.objects import ResolvedImage, Task
+from pilothouse.model.spec import AppSpec, Mode, ServiceSpec
+from pilothouse.model.states import TaskState, Writer
+from pilothouse.model.wire import ForeignContainer
+from pilothouse.server.api.context import Context
+from pilothouse.server.deploy.pipeline import Caller, commit, deploy, load, prepare
+from pilothouse.server.deploy.plan import plan
+from pilothouse.store.interface import O, ReadTx, WriteTx
+
+ACTION = "app.adopt"
+TAKEOVER_SECONDS = 30.0
+
+
+class Match(msgspec.Struct, frozen=True):
+    """What becomes of an app's containers; *replaced* are sentences."""
+
+    takeovers: tuple[Takeover, ...] = ()
+    replaced: tuple[str, ...] = ()
+
+
+def match(
+    spec: AppSpec,
+    images: Mapping[str, ResolvedImage],
+    foreign: Iterable[ForeignContainer],
+    taken: frozenset[tuple[str, int]],
+    node_id: str,
+) -> Match:
+    """Return which containers are taken over, and which of them only to be replaced in order.
+
+    Args:
+        spec: The app as it is to be.
+        images: What each service's image resolved to.
+        foreign: The containers on the node that are not managed.
+        taken: (service, slot) that a live task already has.
+        node_id: The node.
+    """
+    takeovers: list[Takeover] = []
+    replaced: list[str] = []
+    services = {service.name: service for service in spec.services}
+    used = set(taken)
+    mine = [f for f in foreign if f.project == spec.name and f.running and not f.one_off]
+    for found in sorted(mine, key=lambda f: (f.service, f.number, f.id)):
+        service = services.get(found.service)
+        if service is None:
+            replaced.append(f"{found.name}: no service {found.service!r} in the manifest, so it is left alone")
+            continue
+        if service.mode.job:
+            replaced.append(f"{found.name}: {found.service} is a job, so the container is left to end by itself")
+            continue
+        slot = _slot(service, found, used)
+        used.add((service.name, slot))
+        why = differs(service, images[service.name], found, slot)
+        takeovers.append(
+            Takeover(
+                service_id=f"{spec.name}/{service.name}",
+                slot=slot,
+                container_id=found.id,
+                container_name=found.name,
+                current=not why,
+                node_id=node_id if service.mode is Mode.GLOBAL else "",
+            )
+        )
+        if why:
+            replaced.append(f"{service.name} ({found.name}): {why}")
+    return Match(tuple(takeovers), tuple(replaced))
+
+
+def differs(service: ServiceSpec, image: ResolvedImage, found: ForeignContainer, slot: int) -> str:
+    """Return why a container cannot stay as it is, as far as can be told from outside, or ""."""
+    if service.mode is Mode.REPLICATED and slot > service.replicas:
+        return f"the manifest asks for {service.replicas} of it"
+    if found.image_id != image.id:
+        return f"it runs another image than {image.ref} is now"
+    for name, value in sorted(service.task.container.labels.items()):
+        if found.labels.get(name) != value:
+            return f"its label {name} differs from the manifest's"
+    return ""
+
+
+def _slot(service: ServiceSpec, found: ForeignContainer, used: set[tuple[str, int]]) -> int:
+    """Return the container's own number if it is free, else the first that is."""
+    if service.mode is Mode.GLOBAL:
+        return 0
+    if found.number > 0 and (service.name, found.number) not in used:
+        return found.number
+    slot = 1
+    while (service.name, slot) in used:
+        slot += 1
+    return slot
+
+
+class Overlay:
+    """A snapshot as it will be after some writes; keeps `ReadTx`."""
+
+    def __init__(self, base: ReadTx, writes: Sequence[Object]) -> None:
+        self._base = base
+        self._writes = {(type(obj), obj.id): obj for obj in writes}
+
+    @property
+    def revision(self) -> int:
+        return self._base.revision
+
+    def get(self, kind: type[O], id: str) -> O | None:
+        written = self._writes.get((kind, id))
+        return written if isinstance(written, kind) else self._base.get(kind, id)
+
+    def find(self, kind: type[O], **fields: object) -> list[O]:
+        found = {obj.id: obj for obj in self._base.find(kind, **fields)}
+        for obj in self._writes.values():
+            if isinstance(obj, kind):
+                fits = all(getattr(obj, name) == value for name, value in fields.items())
+                found.pop(obj.id, None)
+                if fits:
+                    found[obj.id] = obj
+        return [found[key] for key in sorted(found)]
+
+
+async def adopt(context: Context, caller: Caller, request: AdoptRequest) -> AdoptResult:
+    """Make the containers of a Compose project the tasks of a managed app; those that fit go on without a restart."""
+    asked_for = request.deploy
+    node_id, node = context.nodes.any()
+    if asked_for.dry_run:
+        return AdoptResult(deployed=await deploy(context, caller, asked_for, ACTION))
+    asked = await prepare(context, caller, asked_for, ACTION)
+    foreign = await node.list_foreign()
+
+    def write(tx: WriteTx) -> tuple[Match, list[Task]]:
+        live = [task for task in tx.find(Task, app=asked_for.spec.name) if not task.state.terminal]
+        taken = frozenset((task.service, task.slot) for task in live)
+        # Containers that an earlier, broken attempt has tasks for already are not given another.
+        known = {task.adopts for task in live}
+        fresh = [found for found in foreign if found.id not in known]
+        matched = match(asked_for.spec, asked.images, fresh, taken, node_id)
+        planned = Overlay(tx, plan(load(tx, asked_for.spec.name), asked).writes)
+        return matched, take_over(tx, planned, matched.takeovers, asked.now, context.ids)
+
+    matched, tasks = await context.store.update(Writer.ORCHESTRATOR, write)
+    await _taken_over(context, asked_for.spec.name)
+    result = await commit(context, caller, asked_for, asked, ACTION)
+    names = {one.container_id: one.container_name for one in matched.takeovers if one.current}
+    adopted = tuple(f"{names[task.adopts]} → {display_name(task)}" for task in tasks if task.adopts in names)
+    return AdoptResult(deployed=result, adopted=adopted, replaced=matched.replaced)
+
+
+async def _taken_over(context: Context, app: str) -> None:
+    """Wait until the node has taken in every task of *app* that adopts a container.
+
+    Before that nobody may replace or stop one: a task that no node knows of is called off without a container being
+    stopped, and its container would run on beside the replacement.
+
+    Raises:
+        NodeUnavailableError: The node did not; no service was stored, and adopting again goes on from here.
+    """
+    waiter = context.commits.waiter(lambda commit: any(isinstance(change.object, Task) for change in commit.changes))
+    deadline = context.clock.monotonic() + TAKEOVER_SECONDS
+    try:
+        while waiting := await context.store.view(lambda tx: _waiting(tx, app)):
+            left = deadline - context.clock.monotonic()
+            if left <= 0 or not await waiter.changed(left):
+                raise NodeUnavailableError(
+                    f"the node did not take over {len(waiting)} container(s) within {TAKEOVER_SECONDS:g} s "
+                    f"({waiting[0]}); the containers run on as they were: adopt again, it goes on from here"
+                )
+    finally:
+        context.commits.forget(waiter)
+
+
+def _waiting(tx: ReadTx, app: str) -> list[str]:
+    """Return what each task waits for that adopts a container and has not reached the node."""
+    tasks = [task for task in tx.find(Task, app=app) if task.adopts and task.state <= TaskState.ASSIGNED]
+    return [f"{display_name(task)}: {task.placement_message or 'the node has yet to answer'}" for task in tasks]
