@@ -38,6 +38,7 @@ MIGRATIONS: list[tuple[str, ...]] = [_V1]
 """The statements that lead from schema N to N + 1; a landed one is never edited."""
 
 _BUSY_SECONDS = 5.0
+_LOG_BYTES = 64 << 20
 _SQLITE_PRIMARY = 0xFF
 
 
@@ -320,6 +321,7 @@ def _open_file(path: pathlib.Path) -> sqlite3.Connection:
             raise StoreUnavailableError(f"{path} is on a file system that cannot keep a write-ahead log; move it")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA wal_autocheckpoint=0")
+        connection.execute(f"PRAGMA journal_size_limit={_LOG_BYTES}")
         _migrate(connection, path)
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":

@@ -17,6 +17,7 @@ from pilothouse.store.rows import Prepared
 
 MAX_GROUP = 512
 CHECKPOINT_BYTES = 16 << 20
+IDLE_CHECKPOINT_BYTES = 1 << 20
 _FORGET_AT_ONCE = 500
 _IDLE_SECONDS = 0.2
 _PAGE_BYTES = 4096
@@ -152,8 +153,11 @@ class WriterThread:
         self._reports.failed(told, self._broken)
 
     def _anything_due(self) -> bool:
-        due = self._due
-        return not self._broken and bool(due.forget_left or due.commits_since_forget or due.wal_bytes)
+        return not self._broken and (self._much_to_forget(1) or self._due.wal_bytes > IDLE_CHECKPOINT_BYTES)
+
+    def _much_to_forget(self, share: int) -> bool:
+        """Whether more than a hundredth of what is kept, times *share*, waits to be forgotten."""
+        return self._due.commits_since_forget + self._due.forget_left > share * self._keep // 100
 
     def _tidy(self, *, urgent: bool) -> None:
         """Forget old commits and make a checkpoint: when idle, or when either has waited for too long."""
@@ -161,10 +165,10 @@ class WriterThread:
         if self._broken:
             return
         try:
-            if not urgent or due.commits_since_forget + due.forget_left > max(_FORGET_AT_ONCE, self._keep // 4):
+            if self._much_to_forget(25 if urgent else 1):
                 due.forget_left = self._database.forget(self._database.revision - self._keep, _FORGET_AT_ONCE)
                 due.commits_since_forget = 0
-            if due.wal_bytes > CHECKPOINT_BYTES or not (urgent or due.forget_left):
+            if due.wal_bytes > (CHECKPOINT_BYTES if urgent else IDLE_CHECKPOINT_BYTES):
                 self._database.checkpoint()
                 due.wal_bytes = 0
         except sqlite3.Error as error:
