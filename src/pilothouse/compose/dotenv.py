@@ -115,6 +115,8 @@ class _Reader:
                     self._line(start), f"unexpected character {sign!r} in the variable name {line!r}; write NAME=value"
                 )
         name = self._text[start:].rstrip()
+        if not name:
+            raise DotenvError(self._line(start), "`export` names no variable; write export NAME=value")
         self._check(name, start)
         self._at = len(self._text)
         return name, False

@@ -12,7 +12,9 @@ from pilothouse.compose.problems import Marks, Path, Problems, nearest
 from pilothouse.compose.shapes import Scalar, Shape, Struct, Tree, child
 
 _NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
-_OPERATORS = (":?", ":-", ":+", "?", "-", "+")
+_BRACE = re.compile(r"[{}]")
+_TOO_DEEP = f"defaults are nested deeper than {limits.MAX_DEFAULTS} levels; write them flatter"
+_OPENING = re.compile(r"\{([_a-zA-Z][_a-zA-Z0-9]*)(:?[-+?])?")
 
 Lookup = Callable[[str], str | None]
 Warn = Callable[[str], None]
@@ -30,19 +32,24 @@ def substitute(template: str, lookup: Lookup, warn: Warn, depth: int = 0) -> str
     """
     if "$" not in template:
         return template
-    if depth > limits.MAX_DEPTH:
-        raise TemplateError(f"defaults are nested deeper than {limits.MAX_DEPTH} levels; write them flatter")
+    if depth > limits.MAX_DEFAULTS:
+        raise TemplateError(_TOO_DEEP)
+    if len(template) > limits.MAX_TEMPLATE and "${" in template:
+        raise TemplateError(f"longer than {limits.MAX_TEMPLATE} characters and with variables in it; make it shorter")
     out: list[str] = []
     at = length = 0
+    line_end = last_brace = -1
     while (dollar := template.find("$", at)) >= 0:
-        out.append(template[at:dollar])
-        value, at = _variable(template, dollar + 1, lookup, warn, depth)
-        out.append(value)
+        if dollar > line_end:
+            line_end = template.find("\n", dollar)
+            line_end = len(template) if line_end < 0 else line_end
+            last_brace = template.rfind("}", dollar, line_end)
+        value, following = _variable(template, dollar + 1, last_brace, lookup, warn, depth)
+        out += (template[at:dollar], value)
+        at = following
         length += len(value)
         if length > limits.MAX_VALUE:
-            raise TemplateError(
-                f"the value is larger than {limits.MAX_VALUE} characters once its variables are replaced"
-            )
+            raise TemplateError(f"the value is larger than {limits.MAX_VALUE} characters with its variables replaced")
     out.append(template[at:])
     return "".join(out)
 
@@ -88,30 +95,39 @@ def _cast(shape: Shape | None) -> str:
     return shape.cast if isinstance(shape, Struct) else ""
 
 
-def _variable(template: str, at: int, lookup: Lookup, warn: Warn, depth: int) -> tuple[str, int]:
+def _variable(template: str, at: int, last_brace: int, lookup: Lookup, warn: Warn, depth: int) -> tuple[str, int]:
     """Return what stands for the variable whose `$` is just before at, and where the text goes on."""
     if template.startswith("$", at):
         return "$", at + 1
     if template.startswith("{", at):
-        end = _closing(template, at)
-        return _braced(template[at + 1 : end], template, lookup, warn, depth), end + 1
+        found = _OPENING.match(template, at)
+        closed = bool(found) and (template.startswith("}", found.end()) if found and not found[2] else last_brace > at)
+        if not found or not closed:
+            form = "`${NAME}`, or after the name one of `:-`, `-`, `:?`, `?`, `:+` or `+`"
+            raise TemplateError(f"{_shown(template)} is not a known form; write {form}; write `$$` for a dollar sign")
+        end = _closing(template, at, last_brace) if found[2] else found.end()
+        return _braced(found[1], found[2], template[found.end() : end], lookup, warn, depth), end + 1
     if found := _NAME.match(template, at):
         return _plain(found[0], lookup, warn), found.end()
     return "$", at
 
 
-def _closing(template: str, at: int) -> int:
+def _shown(template: str) -> str:
+    return repr(template if len(template) <= 200 else template[:199] + "…")
+
+
+def _closing(template: str, at: int, last: int) -> int:
+    """Return where the brace at `at` closes; the character after an opening brace does not count."""
     depth = 0
-    index = at
-    while index < len(template):
-        if template[index] == "{":
-            depth += 1
-        elif template[index] == "}":
-            depth -= 1
-            if depth == 0:
-                return index
-        index += 1
-    raise TemplateError(f"{template!r} has a `${{` without its `}}`; close it, or write `$$` for a dollar sign")
+    found = _BRACE.search(template, at, last)
+    while found:
+        depth += 1 if found[0] == "{" else -1
+        if depth == 0:
+            return found.start()
+        if depth > limits.MAX_DEFAULTS:
+            raise TemplateError(_TOO_DEEP)
+        found = _BRACE.search(template, found.end() + (found[0] == "{"), last)
+    return last
 
 
 def _plain(name: str, lookup: Lookup, warn: Warn) -> str:
@@ -122,20 +138,10 @@ def _plain(name: str, lookup: Lookup, warn: Warn) -> str:
     return value
 
 
-def _braced(inner: str, template: str, lookup: Lookup, warn: Warn, depth: int) -> str:
-    found = _NAME.match(inner)
-    if not found:
-        raise TemplateError(f"{template!r} is not a known form; write `${{NAME}}`, or `$$` for a dollar sign")
-    name, rest = found[0], inner[found.end() :]
-    if not rest:
-        return _plain(name, lookup, warn)
-    operator = next((sign for sign in _OPERATORS if rest.startswith(sign)), "")
+def _braced(name: str, operator: str | None, word: str, lookup: Lookup, warn: Warn, depth: int) -> str:
     if not operator:
-        known = "`:-`, `-`, `:?`, `?`, `:+` or `+`"
-        raise TemplateError(
-            f"{template!r} is not a known form; write {known} after the name, or `$$` for a dollar sign"
-        )
-    word = substitute(rest[len(operator) :], lookup, warn, depth + 1)
+        return _plain(name, lookup, warn)
+    word = substitute(word, lookup, warn, depth + 1)
     value = lookup(name)
     given = value is not None and not (operator.startswith(":") and value == "")
     if operator.endswith("+"):

@@ -87,6 +87,8 @@ def load(options: LoadOptions) -> Loaded:
     name = _name(options, session, sources, directory, environment)
     environment["COMPOSE_PROJECT_NAME"] = name
     merged = model.load(session, layers.Scope(directory, environment), sources)
+    if not merged:
+        raise broken(Mark(sources[0].file, 0, 0), (), "the file is empty; write `services:` and the services below it")
     normal = normalise.normalise(merged, name, environment)
     binder = bind.Binder(session.problems, session.marks, sources[0].file, session.warn)
     project = {"services": {}, **binder.struct(normal, PROJECT, ())}
@@ -94,6 +96,9 @@ def load(options: LoadOptions) -> Loaded:
     disabled = _apply_profiles(project, discover.profiles_of(options.profiles, environment))
     consistency.check(project, frozenset(disabled), session.marks, sources[0].file, session.problems)
     session.problems.raise_any()
+    for service in project["services"].values():
+        if "scale" in service and "deploy" in service:
+            service["deploy"]["replicas"] = service["scale"]
     service_variables.resolve(session, project["services"], environment, sources[0].file)
     session.problems.raise_any()
     if not options.all_resources:

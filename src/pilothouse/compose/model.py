@@ -39,8 +39,6 @@ def load(session: layers.Session, scope: layers.Scope, sources: list[Source]) ->
     """
     model: Tree = {}
     documents = [doc for source in sources for doc in document.read(source.content, source.file)]
-    if not documents:
-        raise broken(Mark(sources[0].file, 0, 0), (), "the file is empty; write `services:` and the services below it")
     for doc in documents:
         value = layers.prepare(session, scope, doc)
         value = extends.apply(session, scope, doc, value)

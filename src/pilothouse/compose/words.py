@@ -53,10 +53,7 @@ class _Splitter:
     def _after_backslash(self, sign: str) -> None:
         self._escaped = False
         self._started = True
-        if self._quote in {"`", ")"}:
-            self._buffer += "\\" + sign
-        else:
-            self._buffer += {"t": "\t", "n": "\n"}.get(sign, sign)
+        self._buffer += sign
 
     def _space(self, sign: str) -> None:
         if self._quote:
@@ -79,8 +76,7 @@ class _Splitter:
             self._buffer += sign
             return
         elif sign == ")" and self._quote in {"", ")"}:
-            if not self._quote:
-                raise ValueError(f"{self._line!r} has a bracket that only a shell can read; {_ADVICE}")
-            self._quote = ""
+            # The reference takes a closing bracket alone for the start of a quoted part that the next one ends.
+            self._quote = "" if self._quote else sign
         self._buffer += sign
         self._started = True

@@ -52,8 +52,9 @@ def _lines(value: Tree, indent: int) -> list[str]:
 def _mapping(value: Mapping[str, Tree], indent: int) -> Iterator[str]:
     pad = " " * indent
     for key, item in value.items():
-        name = _quoted(key, as_key=True)
-        lead = f"{pad}{name}:" if len(name) <= _MAX_KEY else f"{pad}? {name}\n{pad}:"
+        name, *more = _scalar(key, indent + 2)
+        simple = "\n" not in key and len(key.encode()) <= _MAX_KEY
+        lead = f"{pad}{name}:" if simple else "\n".join([f"{pad}? {name}", *more, f"{pad}:"])
         if isinstance(item, (dict, list)) and item:
             yield lead
             yield from _lines(item, indent + 2)
@@ -97,7 +98,7 @@ def _block_allowed(text: str) -> bool:
     return not text.endswith(" ") and " \n" not in text and all(_printable(sign) or sign in "\n\t" for sign in text)
 
 
-def _quoted(text: str, *, as_key: bool = False) -> str:
+def _quoted(text: str) -> str:
     """Return text plain where that reads back as the same string, else in quotes."""
     breaks = "\n" in text
     if not breaks and _stays_string(text):
@@ -105,7 +106,6 @@ def _quoted(text: str, *, as_key: bool = False) -> str:
             return text
         if _single_allowed(text):
             return "'" + text.replace("'", "''") + "'"
-    del as_key
     return '"' + "".join(_escape(sign) for sign in text) + '"'
 
 
