@@ -43,6 +43,10 @@ def ndjson(*values):
     return [msgspec.json.encode(value) + b"\n" for value in values]
 
 
+class Short(bytes):
+    """A body that lacks its last byte."""
+
+
 class FakeApi:
     """What to answer, and what was asked.
 
@@ -86,12 +90,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             self._whole(found)
 
+    def handle_one_request(self):
+        with contextlib.suppress(ConnectionError):
+            super().handle_one_request()
+
     def _whole(self, found):
         data = found if isinstance(found, bytes) else msgspec.json.encode(found)
+        short = isinstance(found, Short)
         self.send_response(found.status if isinstance(found, Problem) else 200)
-        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Content-Length", str(len(data) + short))
         self.end_headers()
         self.wfile.write(data)
+        self.close_connection = short
 
     def _stream(self, chunks):
         self.send_response(200)

@@ -128,8 +128,8 @@ def log_tail(places: Places) -> str:
 
 
 def _start_background(places: Places) -> str:
-    command = [sys.executable, "-m", "pilothouse", "server", "run"]
-    command += ["--data", places.data, "--run", places.run, "--socket", places.socket]
+    command = [sys.executable, "-m", "pilothouse", "--socket", places.socket, "server", "run"]
+    command += ["--data", places.data, "--run", places.run]
     try:
         os.makedirs(places.run, mode=0o755, exist_ok=True)
         log = places.log_file.open("ab")

@@ -12,6 +12,8 @@ from pilothouse import errors
 from pilothouse.cli.failure import AnsweredError
 from pilothouse.model.api import Problem
 
+_BLOCK = 1 << 16
+
 Query = dict[str, str | int | float | bool | None]
 
 
@@ -61,23 +63,31 @@ class Stream:
         Raises:
             ServerUnavailableError: The connection broke, or nothing came in that time.
         """
-        try:
-            while True:
-                # The socket, not the connection: http.client lets go of it when the answer ends with the connection.
-                self._socket.settimeout(wait())
-                line = self._answer.readline()
-                if not line:
-                    return
-                yield line.rstrip(b"\r\n")
-        except (OSError, http.client.HTTPException) as error:
-            raise _unavailable(self._where, error) from error
+        held = b""
+        while True:
+            # The socket itself: http.client lets go of it when the answer ends with the connection.
+            self._socket.settimeout(wait())
+            block = self._read(self._answer.read1, _BLOCK)
+            if not block:
+                break
+            *whole, held = (held + block).split(b"\n")
+            for line in whole:
+                yield line.rstrip(b"\r")
+        if held:
+            yield held
 
     def read(self, size: int) -> bytes:
         """Return up to *size* bytes of the body, b"" at its end; a body cut short raises ServerUnavailableError."""
+        return self._read(self._answer.read, size)
+
+    def _read(self, how: Callable[[int], bytes], size: int) -> bytes:
         try:
-            return self._answer.read(size)
+            block = how(size)
+            if not block and self._answer.length:
+                raise http.client.IncompleteRead(b"", self._answer.length)
         except (OSError, http.client.HTTPException) as error:
             raise _unavailable(self._where, error) from error
+        return block
 
 
 class Transport:

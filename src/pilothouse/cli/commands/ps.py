@@ -5,6 +5,7 @@ import click
 from pilothouse.cli import options, output, times
 from pilothouse.cli.command import command
 from pilothouse.clock import SystemClock
+from pilothouse.errors import NotFoundError
 from pilothouse.model.api import AppView, TaskView
 from pilothouse.model.objects import Health, PortBinding
 from pilothouse.model.states import TaskState
@@ -28,8 +29,19 @@ def ps(*, dead: bool, as_json: bool, app: str) -> None:
     above the table name what is not as the manifest says, and why.
     """
     client = options.client()
-    app = app or options.project_here()
-    views = [client.app(app)] if app else client.apps()
+    here = "" if app else options.project_here()
+    try:
+        views = [client.app(app or here)] if app or here else client.apps()
+    except NotFoundError:
+        if app:
+            raise
+        # Nobody named it: the Compose file is here, and is not deployed.
+        if as_json:
+            output.json(())
+        else:
+            output.line(f"{here} is not deployed: `pilothouse up` deploys it, `pilothouse ps APP` shows another app")
+        return
+    app = app or here
     tasks = client.tasks(app, dead=dead)
     if as_json:
         output.json(tasks)

@@ -1,5 +1,6 @@
 """`pilothouse server`: the server of this machine."""
 
+import importlib
 import os
 
 import click
@@ -22,9 +23,32 @@ def server() -> None:
     """
 
 
+_SERVER = "pilothouse.cli.run"
+
+
 def _places(data: str | None = None, run: str | None = None) -> Places:
     root = click.get_current_context().find_root()
     return places(os.environ, data=data, run=run, socket=root.params.get("socket"))
+
+
+@command(
+    "run",
+    group=server,
+    examples=[
+        ("pilothouse server run", "in the foreground, logging to standard error, until interrupted"),
+        ("pilothouse server run --data /srv/pilothouse --run /run/other", "a second one, apart from the first"),
+    ],
+    exits={EXIT_DONE: "it was asked to end", EXIT_FAILED: "it could not start, or a part of it died again and again"},
+)
+@options.directories
+def run_server(*, data: str | None, run: str | None) -> None:
+    """Run the server in the foreground; this is what `server start` and the systemd unit do.
+
+    It ends on SIGTERM or SIGINT. Containers run on, and the next server finds them again. The engine's socket is taken
+    from PILOTHOUSE_ENGINE or DOCKER_HOST, else Docker's, else Podman's.
+    """
+    # By name: commands know the HTTP client and nothing else; what a server is made of is known there alone.
+    importlib.import_module(_SERVER).main(_places(data, run), os.environ)
 
 
 @command(

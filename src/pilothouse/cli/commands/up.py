@@ -12,7 +12,7 @@ from pilothouse.cli.places import places
 from pilothouse.cli.progress import Progress
 from pilothouse.clock import SystemClock
 from pilothouse.compose.convert import Converted
-from pilothouse.errors import ImageMissingError, PolicyDeniedError
+from pilothouse.errors import ImageMissingError, PolicyDeniedError, ServerUnavailableError
 from pilothouse.ids import SystemIds
 from pilothouse.model.api import DeployRequest, DeployResult, ImageRequest
 from pilothouse.model.spec import AppSpec
@@ -151,14 +151,17 @@ def ensure_images(client: Client, spec: AppSpec, progress: Progress) -> None:
     """
     clock = SystemClock()
     for request in image_requests(spec):
-        begun, pulled = clock.monotonic(), False
+        begun, pulled, phase = clock.monotonic(), False, ""
         for step in client.ensure_image(request):
-            pulled = pulled or step.phase == "pulling"
-            if step.phase == "failed":
+            phase = step.phase
+            pulled = pulled or phase == "pulling"
+            if phase == "failed":
                 progress.clear_line()
                 raise ImageMissingError(step.message or f"the image {request.ref} is not available")
             progress.over(image_line(step))
         progress.clear_line()
+        if phase != "resolved":
+            raise ServerUnavailableError(f"the server stopped before the image {request.ref} was there; try again")
         if pulled:
             progress.say(f"pulled {request.ref} in {clock.monotonic() - begun:.1f} s")
 

@@ -1,0 +1,178 @@
+"""The composition root of `pilothouse server run`: the one place that knows manager, agent, store and engine driver.
+
+One process, one event loop, one term at a time: the manager's loops and the agent live and die together, and a term
+that died is followed by another after a while. Whatever ends the process, containers run on.
+"""
+
+import asyncio
+import os
+import pathlib
+import signal
+import socket
+from collections.abc import Mapping
+
+import uvloop
+
+from pilothouse import log
+from pilothouse.agent.agent import Agent
+from pilothouse.agent.runtime.docker.engine import DockerEngine
+from pilothouse.backoff import delay_seconds
+from pilothouse.cli.pidfile import PidFile
+from pilothouse.cli.places import Places, engine_socket
+from pilothouse.clock import Clock, SystemClock
+from pilothouse.errors import PilothouseError, ServerUnavailableError, UserError
+from pilothouse.governance.secrets.seal import load_vault
+from pilothouse.ids import Ids, SystemIds
+from pilothouse.server.manager import Manager
+from pilothouse.store.sqlite import SQLiteStore
+from pilothouse.supervise import run_term
+
+_TERMS = 5
+"""So many terms in a row may die young before the process gives up and says so."""
+_YOUNG_SECONDS = 60.0
+
+
+def main(places: Places, environment: Mapping[str, str]) -> None:
+    """Run the server until SIGTERM or SIGINT.
+
+    Raises:
+        ConflictError: Another server runs in this run directory.
+        PilothouseError: It could not start.
+    """
+    os.umask(0o022)
+    try:
+        os.makedirs(places.data, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ServerUnavailableError(
+            f"the data directory {places.data} cannot be made ({error.strerror}): run the server as root, or choose "
+            "another with --data or PILOTHOUSE_DATA"
+        ) from error
+    with PidFile(places.pid_file), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(places, engine_socket(environment), environment.get("NOTIFY_SOCKET", "")))
+
+
+async def _serve(places: Places, engine: str, notify_socket: str) -> None:
+    """Run terms until somebody asks the process to end."""
+    clock, ids = SystemClock(), SystemIds()
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, asked.set)
+    log.event("info", "server.starting", data=places.data, socket=places.socket, engine=engine, pid=os.getpid())
+    deaths = 0
+    while not asked.is_set():
+        begun = clock.monotonic()
+        term = Term(places, engine, clock, ids, notify_socket)
+        error = await term.run(asked)
+        if error is None:
+            break
+        deaths = 1 if clock.monotonic() - begun > _YOUNG_SECONDS else deaths + 1
+        if not term.opened or deaths >= _TERMS:
+            raise error
+        log.event("error", "term.died", error=str(error), deaths=deaths)
+        await clock.sleep(delay_seconds(deaths, fraction=ids.fraction(), cap=10.0))
+    _notify(notify_socket, "STOPPING=1")
+    log.event("info", "server.ended", pid=os.getpid())
+
+
+class Term:
+    """Everything that lives and dies together, put together.
+
+    Attributes:
+        opened: The API was open for requests at some time.
+    """
+
+    def __init__(self, places: Places, engine: str, clock: Clock, ids: Ids, notify_socket: str) -> None:
+        self.opened = False
+        self._places = places
+        self._engine = engine
+        self._clock = clock
+        self._ids = ids
+        self._notify_socket = notify_socket
+
+    async def run(self, asked: asyncio.Event) -> Exception | None:
+        """Run until *asked* is set, then return None, or until something dies, then return why."""
+        data = pathlib.Path(self._places.data)
+        store = await SQLiteStore.open(data, self._clock)
+        engine = DockerEngine(self._engine, self._clock, self._ids)
+        try:
+            return await self._run(asked, store, engine, data)
+        finally:
+            await engine.close()
+            await store.close()
+
+    async def _run(
+        self, asked: asyncio.Event, store: SQLiteStore, engine: DockerEngine, data: pathlib.Path
+    ) -> Exception | None:
+        manager = Manager(
+            store=store,
+            clock=self._clock,
+            ids=self._ids,
+            vault=load_vault(data),
+            data_directory=data,
+            socket=pathlib.Path(self._places.socket),
+            keeping=store,
+            store_name="sqlite",
+        )
+        session = manager.session(node_id(data, self._ids))
+        agent = Agent(session, engine, self._clock, self._ids, data, pathlib.Path(self._places.run))
+        loops = {**manager.loops(), "agent": agent.run}
+        try:
+            async with asyncio.TaskGroup() as group:
+                term = group.create_task(run_term(loops), name="term")
+                await session.open(agent.services)
+                await manager.listener.open_unix(pathlib.Path(self._places.socket))
+                self.opened = True
+                _notify(self._notify_socket, "READY=1")
+                await asked.wait()
+                log.event("info", "server.stopping")
+                await manager.listener.close()
+                session.close()
+                term.cancel()
+        except ExceptionGroup as group_error:
+            await manager.listener.close(grace_seconds=0.5)
+            return _first(group_error)
+        return None
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
+    """Return what a person should read of a group: an error of ours if there is one, else the first."""
+    leaves: list[Exception] = []
+    pending: list[BaseException] = [group]
+    while pending:
+        error = pending.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            pending.extend(error.exceptions)
+        elif isinstance(error, Exception):
+            leaves.append(error)
+    for kind in (UserError, PilothouseError):
+        for error in leaves:
+            if isinstance(error, kind):
+                return error
+    return leaves[0]
+
+
+def node_id(data: pathlib.Path, ids: Ids) -> str:
+    """Return the id of this machine as a node; chosen once and kept in the data directory."""
+    path = data / "node-id"
+    if path.exists() and (known := path.read_text().strip()):
+        return known
+    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in socket.gethostname().split(".")[0].lower())
+    chosen = name.strip("-_.")[:40] or ids.new()
+    part = path.with_suffix(".part")
+    part.write_text(chosen + "\n")
+    part.rename(path)
+    return chosen
+
+
+def _notify(address: str, message: str) -> None:
+    """Tell systemd, if it started us, how we are."""
+    if not address:
+        return
+    where = "\0" + address[1:] if address.startswith("@") else address
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as datagrams:
+        try:
+            datagrams.connect(where)
+            datagrams.send(message.encode())
+        except OSError as error:
+            log.event("warning", "systemd.unreachable", error=str(error))
