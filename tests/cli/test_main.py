@@ -9,6 +9,7 @@ import pytest
 
 from pilothouse.cli import main
 from pilothouse.cli.command import Command
+from pilothouse.cli.places import MANIFESTS
 
 HEAVY = {"aiohttp", "litestar", "uvicorn", "rich", "yaml", "cryptography", "asyncio", "sqlite3", "aiodocker"}
 
@@ -20,6 +21,19 @@ def _imported(*modules):
 
 def test_starting_the_program_imports_nothing_heavy():
     assert _imported("pilothouse.cli.main") & HEAVY == set()
+
+
+def test_ps_where_there_is_no_project_loads_no_loader(here):
+    code = "from pilothouse.cli.main import run; import sys; run(['ps']); print(*sys.modules)"
+    names = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {name.split(".")[0] for name in names} & HEAVY == set()
+    assert [name for name in names if name.startswith("pilothouse.compose")] == []
+
+
+def test_the_names_of_manifests_are_those_of_the_loader():
+    from pilothouse.compose import discover
+
+    assert discover.NAMES == MANIFESTS
 
 
 def test_asking_the_server_imports_nothing_heavy():

@@ -7,7 +7,7 @@ from typing import TypeVar
 import click
 
 from pilothouse.cli.client import Client
-from pilothouse.cli.places import places
+from pilothouse.cli.places import manifest_above, places
 from pilothouse.cli.transport import Transport
 from pilothouse.errors import InvalidRequestError
 
@@ -104,6 +104,8 @@ def project_here() -> str:
     """Return the name of the project in the current directory, or "" if there is no Compose file."""
     if named := os.environ.get("COMPOSE_PROJECT_NAME"):
         return named
+    if not os.environ.get("COMPOSE_FILE") and not manifest_above(os.getcwd()):
+        return ""
     from pilothouse.cli import project  # noqa: PLC0415 - reading YAML is for those who left the name out
 
     return project.name_here()

@@ -10,6 +10,9 @@ DEFAULT_DATA = "/var/lib/pilothouse"
 DEFAULT_RUN = "/run/pilothouse"
 _ENGINES = ("/var/run/docker.sock", "/run/podman/podman.sock")
 
+MANIFESTS = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+"""The loader's own names (`compose.discover.NAMES`), known here so that looking for a file imports no loader."""
+
 
 class Places(Value, frozen=True, kw_only=True):
     """Absolute paths.
@@ -48,6 +51,17 @@ def places(
     socket = socket or environment.get("PILOTHOUSE_SOCKET") or f"{run}/api.sock"
     data = data or environment.get("PILOTHOUSE_DATA") or DEFAULT_DATA
     return Places(data=os.path.abspath(data), run=os.path.abspath(run), socket=os.path.abspath(socket))
+
+
+def manifest_above(directory: str) -> bool:
+    """Whether there is a Compose file in *directory* or above it."""
+    while True:
+        if any(os.path.isfile(os.path.join(directory, name)) for name in MANIFESTS):
+            return True
+        above = os.path.dirname(directory)
+        if above == directory:
+            return False
+        directory = above
 
 
 def engine_socket(environment: Mapping[str, str]) -> str:

@@ -3,7 +3,6 @@
 import os
 import sys
 
-from pilothouse.compose import discover
 from pilothouse.compose.convert import Converted, convert
 from pilothouse.compose.load import Loaded, LoadOptions, load
 from pilothouse.model.base import Value
@@ -64,17 +63,5 @@ def app(chosen: Chosen) -> Converted:
 
 
 def name_here() -> str:
-    """Return the name of the project in the current directory, or "" if there is no Compose file in or above it."""
-    if not os.environ.get("COMPOSE_FILE") and not _has_file(os.getcwd()):
-        return ""
+    """Return the name of the project in the current directory, which has a Compose file in or above it."""
     return str(read(Chosen()).project["name"])
-
-
-def _has_file(directory: str) -> bool:
-    while True:
-        if any(os.path.isfile(os.path.join(directory, name)) for name in discover.NAMES):
-            return True
-        above = os.path.dirname(directory)
-        if above == directory:
-            return False
-        directory = above
