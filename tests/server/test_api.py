@@ -273,6 +273,18 @@ async def test_a_grant_nobody_could_mean_is_refused(change):
     assert problem(await World().call("POST", "/v1/grants", body)).code == "PH105"
 
 
+@pytest.mark.parametrize("broken", ["pilothouse.governance.policy.refusals", "pilothouse.server.api.dispatch.require"])
+async def test_when_a_guardian_breaks_nothing_is_let_through(monkeypatch, broken):
+    def breaks(*_, **__):
+        raise RuntimeError("a bug")
+
+    world = World()
+    monkeypatch.setattr(broken, breaks)
+    assert problem(await world.call("PUT", "/v1/apps/shop", request(shop()))).code == "PH000"
+    assert await world.store.view(lambda tx: tx.revision) == 0
+    assert world.node.asked == []
+
+
 async def test_an_app_cannot_name_the_volume_of_another_as_its_own():
     world, _ = await deployed(spec=shop(volumes=()))
     theirs = {"spec": {"name": "blog", "volumes": [{"key": "data", "name": "blog_data"}]}}

@@ -2,13 +2,19 @@
 
 import asyncio
 import contextlib
+import datetime
 import json
 import os
 import re
 import socket
+import ssl
 import stat
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from pilothouse.errors import ConflictError, InvalidRequestError
 from pilothouse.model.objects import AuditRecord
@@ -219,6 +225,60 @@ async def test_stopping_ends_streams_and_lets_answers_finish(tmp_path):
             await listener.close(grace_seconds=2.0)
             assert (await reader.read()).endswith(b"0\r\n\r\n")
         writer.close()
+
+
+def self_signed(directory):
+    """Write a certificate for 127.0.0.1 and its key, and return both paths."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    begin = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(begin)
+        .not_valid_after(begin + datetime.timedelta(days=36500))
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    (directory / "c.pem").write_bytes(made.public_bytes(encoding))
+    plain = serialization.NoEncryption()
+    (directory / "k.pem").write_bytes(key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain))
+    return directory / "c.pem", directory / "k.pem"
+
+
+async def test_over_tcp_only_the_holder_of_the_token_is_answered_and_only_over_tls(tmp_path):
+    world = World()
+    certificate, key = self_signed(tmp_path)
+    token = tmp_path / "token"
+    token.write_text("t" * 40)
+    token.chmod(0o600)
+    listener = Listener(world.api, world.context.closing)
+    port = await listener.open_tcp(Tcp(host="127.0.0.1", port=0, certificate=certificate, key=key, token_file=token))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+    async def ask(tls, authorization):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+        writer.write(b"GET /v1/apps HTTP/1.1\r\nHost: p\r\nConnection: close\r\n" + authorization + b"\r\n")
+        try:
+            return statuses(await asyncio.wait_for(reader.read(), 5))
+        except ConnectionError:
+            return []
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    try:
+        assert await ask(context, b"Authorization: Bearer " + b"t" * 40 + b"\r\n") == [200]
+        assert await ask(context, b"Authorization: Bearer " + b"u" * 40 + b"\r\n") == [401]
+        assert await ask(context, b"") == [401]
+        assert await ask(None, b"") == []
+    finally:
+        await listener.close()
 
 
 @pytest.mark.parametrize("missing", ["certificate", "token"])

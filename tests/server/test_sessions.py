@@ -166,3 +166,11 @@ async def test_a_node_registers_itself_and_is_reachable_while_its_session_lasts(
     link.close()
     assert "n7" not in presence
     assert "n7" not in world.context.nodes.connected
+
+
+async def test_opening_a_session_keeps_what_the_agent_said_of_its_node():
+    world = World()
+    link = session(world, "n7")
+    await link.describe(NodeDescription(engine="docker 24.0.0"))
+    await link.open(SimulatedNode())
+    assert (await world.store.view(lambda tx: tx.get(Node, "n7"))).description.engine == "docker 24.0.0"

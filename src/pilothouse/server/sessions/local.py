@@ -38,8 +38,11 @@ class LocalSession:
         self._connected = asyncio.Event()
 
     async def open(self, services: NodeServices, description: NodeDescription | None = None) -> None:
-        """Register the node and let *services* answer for it; the node is ready from now on."""
-        await self.describe(description or NodeDescription())
+        """Register the node and let *services* answer for it; the node is ready from now on.
+
+        Without a *description* the one that is known stays, also if the agent gave it a moment ago.
+        """
+        await self._store.update(Writer.AGENT, lambda tx: self._register(tx, description))
         self._nodes.connect(self._node_id, services)
         self._presence.arrive(self._node_id)
         self._connected.set()
@@ -77,11 +80,11 @@ class LocalSession:
     async def describe(self, description: NodeDescription) -> None:
         """Write down what the node is; an unknown node is registered."""
 
-        def write(tx: WriteTx) -> None:
-            node = tx.get(Node, self._node_id) or Node(id=self._node_id)
-            tx.put(msgspec.structs.replace(node, description=description))
+        await self._store.update(Writer.AGENT, lambda tx: self._register(tx, description))
 
-        await self._store.update(Writer.AGENT, write)
+    def _register(self, tx: WriteTx, description: NodeDescription | None) -> None:
+        node = tx.get(Node, self._node_id) or Node(id=self._node_id)
+        tx.put(msgspec.structs.replace(node, description=description or node.description))
 
     async def _take_over(self, assignment: Assignment) -> None:
         """Give containers the names of the tasks that adopt them, before the agent hears of these tasks.
