@@ -15,6 +15,7 @@ import tempfile
 import time
 
 import msgspec
+import uvloop
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "src"))
 
@@ -35,7 +36,10 @@ GOAL = 0.5
 
 def main():
     measured = {callers: ([], [], []) for callers in CALLERS}
-    with tempfile.TemporaryDirectory(prefix="ph-bench-store-") as name, asyncio.Runner() as runner:
+    with (
+        tempfile.TemporaryDirectory(prefix="ph-bench-store-") as name,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
         directory = pathlib.Path(name)
         raw, store = Raw(directory / "raw.db"), runner.run(filled(directory / "ours"))
         # Short turns, because other programs on the machine sync to the same disk.

@@ -255,6 +255,19 @@ async def test_a_deleted_log_is_missed(tmp_path):
     await store.close()
 
 
+async def test_a_damaged_store_is_left_as_it_was_found(tmp_path):
+    store = await filled(tmp_path / "data")
+    store._writer._database._connection.execute("UPDATE objects SET version = 9 WHERE id = 't1'")
+    shutil.copytree(tmp_path / "data", tmp_path / "killed", ignore=shutil.ignore_patterns("*-shm"))
+    await store.close()
+    found = {name: (tmp_path / "killed" / name).read_bytes() for name in os.listdir(tmp_path / "killed")}
+    assert "store.db-wal" in found
+    for _ in range(2):
+        with pytest.raises(StoreCorruptError, match="task t1 does not match its hash"):
+            await SQLiteStore.open(tmp_path / "killed")
+    assert {name: (tmp_path / "killed" / name).read_bytes() for name in found} == found
+
+
 async def test_a_newer_schema_is_refused(tmp_path):
     await (await filled(tmp_path)).close()
     edit(tmp_path, "PRAGMA user_version=99")

@@ -126,6 +126,21 @@ def connect(path: pathlib.Path, mode: Literal["rw", "ro", "immutable"]) -> sqlit
     return found
 
 
+def close_as_it_is(connection: sqlite3.Connection, path: pathlib.Path) -> None:
+    """Close without what SQLite does at the last closing: to move the log into the file and to delete it.
+
+    What is damaged, or what a failed sync left, is to stay as it is. A connection that may only read cannot move the
+    log, so one is made the last.
+    """
+    try:
+        with closing(connect(path, "ro")) as last:
+            last.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            connection.close()
+    except sqlite3.Error:
+        # Then SQLite cannot read the file at all, and does nothing to the log either.
+        connection.close()
+
+
 class Database:
     """An open store file with the lock on its directory.
 
@@ -166,7 +181,7 @@ class Database:
                 objects = found._load()
                 _mark(locked, f"process {os.getpid()}\n".encode())
             except BaseException:
-                connection.close()
+                close_as_it_is(connection, path)
                 raise
         except BaseException as error:
             os.close(locked)
@@ -241,18 +256,9 @@ class Database:
                 _mark(self._lock, b"")
                 self._connection.close()
             else:
-                self._close_as_it_is()
+                close_as_it_is(self._connection, self.path)
         finally:
             os.close(self._lock)
-
-    def _close_as_it_is(self) -> None:
-        """Close without what SQLite does at the last closing: to move the log into the file and to delete it.
-
-        A connection that may only read cannot do that, so it is made the last one.
-        """
-        with closing(connect(self.path, "ro")) as last:
-            last.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            self._connection.close()
 
     def _load(self) -> list[Object]:
         objects, hashes, self.revision, self._digest = load(self._connection)
@@ -329,7 +335,7 @@ def _open_file(path: pathlib.Path) -> sqlite3.Connection:
         sync_directory(path.parent)
         sync_directory(path.parent.parent)
     except BaseException:
-        connection.close()
+        close_as_it_is(connection, path)
         raise
     return connection
 
