@@ -149,6 +149,18 @@ async def an_end_is_told_to_those_who_wait_and_to_those_who_come_late(engine: En
     await refused(engine.wait(wanted.name))
 
 
+async def one_may_wait_before_the_start(engine: Engine) -> None:
+    wanted = plan("early", SPEAKER)
+    try:
+        await engine.prepare(wanted)
+        async with asyncio.timeout(DEADLINE_SECONDS), asyncio.TaskGroup() as group:
+            waiting = group.create_task(engine.wait(wanted.name))
+            group.create_task(engine.start(wanted.name))
+        assert waiting.result().code == 3
+    finally:
+        await engine.remove(wanted.name)
+
+
 async def stopping_asks_first(engine: Engine) -> None:
     wanted = plan("stops")
     async with running(engine, wanted):
@@ -345,6 +357,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("prepare", preparing_twice_makes_one_container),
     ("start", a_started_container_runs_and_starting_again_changes_nothing),
     ("wait", an_end_is_told_to_those_who_wait_and_to_those_who_come_late),
+    ("wait", one_may_wait_before_the_start),
     ("stop", stopping_asks_first),
     ("stop", a_container_that_ignores_the_signal_is_killed_after_the_grace),
     ("stop", what_is_not_there_needs_no_stopping_or_removing),

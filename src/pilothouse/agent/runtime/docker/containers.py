@@ -19,6 +19,7 @@ from pilothouse.agent.runtime.docker.answers import (
     ImageAnswer,
     ListedAnswer,
     WaitAnswer,
+    decode,
     exit_of,
     foreign_of,
     label_problem,
@@ -94,25 +95,21 @@ class Containers(Part):
                 raise PermanentError(str(error)) from error
 
     async def wait(self, name: str) -> ExitStatus:
-        params = {"condition": "not-running"}
+        what = f"wait for the container {name}"
         found = await self._look(name)
-        if found is not None and state_of(found).phase == "created":
-            params["condition"] = "next-exit"
-        elif found is not None and (ended := state_of(found).exit) is not None:
-            return ended
-        dialect = await self._client.dialect()
-        if dialect.podman:
-            params["interval"] = "500ms"
-        answer = await self._client.call(
-            "POST",
-            f"/containers/{name}/wait",
-            f"wait for the container {name}",
-            WaitAnswer,
-            params=params,
-            timeout_seconds=None,
-        )
+        if found is None:
+            raise PermanentError(f"cannot {what}: there is none of that name")
+        waits = {"condition": "next-exit" if state_of(found).phase == "created" else "not-running"}
+        if (await self._client.dialect()).podman:
+            waits["interval"] = "500ms"
+        async with self._client.stream("POST", f"/containers/{name}/wait", what, params=waits) as answer:
+            # The engine answers once it waits; an end that came before that is seen now.
+            found = await self._look(name)
+            if found is not None and (ended := state_of(found).exit) is not None:
+                return ended
+            code = decode(await answer.read(), WaitAnswer).status_code
         found = await self._look(name)
-        return ExitStatus(code=answer.status_code) if found is None else exit_of(found.state)
+        return ExitStatus(code=code) if found is None else exit_of(found.state)
 
     async def stop(self, name: str, grace_seconds: float, signal: str = "") -> None:
         what = f"stop the container {name}"
