@@ -35,6 +35,7 @@ class Manager:
         self.history = {}
         self.gone = []
         self.down = False
+        self.commit_seconds = 0.0
         self.revision = 1
         self._changed = asyncio.Event()
 
@@ -65,6 +66,8 @@ class Manager:
     async def report(self, tasks, resources=()):
         if self.down:
             raise ServerUnavailableError("the manager is down")
+        # A commit takes its time, and the agent may be killed meanwhile.
+        await asyncio.sleep(self.commit_seconds)
         self.batches.append(tasks)
         for told in tasks:
             task = self.tasks.get(told.task_id)

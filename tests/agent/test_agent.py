@@ -17,7 +17,7 @@ from pilothouse.model.objects import Health
 from pilothouse.model.spec import Hook
 from pilothouse.model.states import TaskState
 from pilothouse.model.wire import FileContent, ForeignContainer, LogQuery
-from tests.agent.manager import Manager, Node
+from tests.agent.manager import Manager, Node, eventually
 from tests.agent.world import IMAGE, make_network, make_task, make_volume
 
 S = TaskState
@@ -224,10 +224,12 @@ async def test_while_the_manager_is_gone_tasks_run_on_and_their_ends_are_told_la
         manager.down = True
         manager.touch()
         node.host.kill(container_name(dies), 9)
-        await node.until(lambda: container_name(dies) not in node.host.containers)
+        await eventually(lambda: "logs" in {call.verb for call in node.engine.calls})
         assert manager.state(dies) is S.RUNNING
+        assert container_name(dies) in node.host.containers, "the only witness of the task's end stays"
         manager.down = False
         await manager.reaches(dies, S.FAILED)
+        await node.until(lambda: container_name(dies) not in node.host.containers)
         assert manager.state(stays) is S.RUNNING
 
 

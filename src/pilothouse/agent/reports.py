@@ -29,6 +29,8 @@ class Reports:
         self._resources: dict[str, ResourceReport] = {}
         self._some = asyncio.Event()
         self._urgent = asyncio.Event()
+        self._handed: dict[str, TaskReport] = {}
+        self._answered = asyncio.Event()
 
     def add(self, report: TaskReport, *, urgent: bool) -> None:
         """Let *report* replace what was not told yet of its task; an *urgent* one does not wait for others."""
@@ -46,6 +48,17 @@ class Reports:
         """Drop what was not told of tasks the manager no longer knows."""
         for task_id in task_ids:
             self._tasks.pop(task_id, None)
+        self._answer()
+
+    def _answer(self) -> None:
+        """Wake everybody who waits for the manager."""
+        self._answered.set()
+        self._answered = asyncio.Event()
+
+    async def delivered(self, task_id: str) -> None:
+        """Return once the manager has made the newest report of the task durable."""
+        while task_id in self._tasks or task_id in self._handed:
+            await self._answered.wait()
 
     async def run(self) -> None:
         """Hand reports over until cancelled."""
@@ -59,15 +72,19 @@ class Reports:
             self._urgent.clear()
             if not tasks and not resources:
                 continue
+            self._handed = tasks
             try:
                 await self._link.report(tuple(tasks.values()), tuple(resources.values()))
                 failures = 0
+                self._handed = {}
+                self._answer()
             except PilothouseError as error:
                 log.event(
                     "warning" if error.retryable else "error", "report.failed", tasks=len(tasks), error=str(error)
                 )
                 # Kept whatever the reason was: the manager may be replaced by one that takes them.
                 self._tasks = {**tasks, **self._tasks}
+                self._handed = {}
                 self._resources = {**resources, **self._resources}
                 self._some.set()
                 failures += 1

@@ -218,6 +218,8 @@ class Worker:
         return Outcome(ending=await steps.collect(self.task, self.container, self._kit)) if self.container else None
 
     async def _clean(self) -> None:
+        # The container is the only witness of the task's end until the manager knows it.
+        await self._kit.reports.delivered(self.task.id)
         await steps.clean(self.task, self.container, self._kit)
         self.container = None
 

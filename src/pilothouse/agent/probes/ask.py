@@ -30,7 +30,7 @@ async def ask(probe: Probe, address: str, run: Exec) -> str:
             return await _connect(probe, address)
     except TimeoutError:
         return f"{where} did not answer within {probe.timeout_seconds:g} s"
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
         return f"{where}: {str(error) or type(error).__name__}"[:_MESSAGE_LENGTH]
 
 
