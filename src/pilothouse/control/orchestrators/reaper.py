@@ -3,7 +3,7 @@
 The newest task of a slot stays as long as its service: it holds the slot's history (failures, completion).
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from pilothouse.control.orchestrators.scene import key_of, slots
 from pilothouse.model.base import Object
@@ -45,15 +45,15 @@ def old_tasks(tasks: list[Task]) -> list[Task]:
         return []
     newest = {slot.latest.id for slot in slots(tuple(tasks), "").values() if slot.latest is not None}
     dead = sorted(
-        (task for task in tasks if task.state.terminal and task.id not in newest),
-        key=lambda task: (task.created_at, task.id),
-        reverse=True,
+        (task for task in tasks if task.state.terminal), key=lambda task: (task.created_at, task.id), reverse=True
     )
-    kept: dict[tuple[int, str], int] = defaultdict(lambda: 1)
-    total = sum(1 for task in tasks if task.id in newest and task.state.terminal)
+    kept = Counter(key_of(task) for task in dead if task.id in newest)
+    total = kept.total()
     gone: list[Task] = []
     for task in dead:
         key = key_of(task)
+        if task.id in newest:
+            continue
         if kept[key] < KEPT_PER_SLOT and total < KEPT_PER_SERVICE:
             kept[key] += 1
             total += 1

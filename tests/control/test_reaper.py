@@ -1,0 +1,162 @@
+"""Only what nobody needs is forgotten: dead tasks beyond the newest, and what was removed once nothing uses it."""
+
+from msgspec.structs import replace
+
+from pilothouse.control.assignments import needs
+from pilothouse.control.nodes.liveness import judge
+from pilothouse.control.orchestrators.reaper import old_tasks
+from pilothouse.control.orchestrators.reaping import forget_gone
+from pilothouse.model.container import ContainerSpec, FileGrant, Mount, MountKind, NetworkAttachment
+from pilothouse.model.objects import App, Config, Network, Secret, Service, Task, Volume
+from pilothouse.model.spec import FileSpec, Mode, NetworkSpec, VolumeSpec
+from pilothouse.model.states import Writer
+from pilothouse.model.wire import ResourceReport
+from tests.control.world import World, node, spec
+
+CONTAINER = ContainerSpec(
+    image="x",
+    networks=(NetworkAttachment(network="front"),),
+    mounts=(Mount(kind=MountKind.VOLUME, source="data", target="/data"),),
+    secrets=(FileGrant(source="key", target="/k"),),
+    configs=(FileGrant(source="conf", target="/c"),),
+)
+
+
+def _full():
+    world = World()
+    world.force(Network(id="shop/front", app="shop", spec=NetworkSpec(key="front", name="f")))
+    world.force(Volume(id="shop/data", app="shop", spec=VolumeSpec(key="data", name="d")))
+    world.force(Secret(id="shop/key", app="shop", spec=FileSpec(key="key", name="k"), content_version="v1"))
+    world.force(Config(id="shop/conf", app="shop", spec=FileSpec(key="conf", name="c"), content_version="c1"))
+    world.deploy(spec(container=CONTAINER))
+    return world.rest()
+
+
+def _crash(world, times):
+    for _ in range(times):
+        world.now = max(world.now, world.one().not_before)
+        world.rest()
+        world.now += 1
+        world.fail(world.one())
+        world.orchestrate()
+
+
+def test_the_five_newest_dead_tasks_of_a_slot_are_kept():
+    world = World(spec()).rest()
+    _crash(world, 9)
+    world.reap()
+    assert sorted(task.failures for task in world.tasks()) == [4, 5, 6, 7, 8, 9], "five dead and the live one"
+
+
+def test_twenty_dead_tasks_of_a_service_are_kept_but_always_the_newest_of_each_slot():
+    world = World(spec(mode=Mode.REPLICATED_JOB, replicas=30)).rest()
+    for task in world.running():
+        world.complete(task)
+    world.reap()
+    assert len(world.tasks()) == 30
+    assert world.settled(), "no job is run again because its end was forgotten"
+    world = World(spec(replicas=8)).rest()
+    for _ in range(4):
+        for task in world.running():
+            world.now += 700
+            world.fail(task)
+        world.rest()
+    world.reap()
+    assert len([task for task in world.tasks() if task.state.terminal]) == 20
+    assert old_tasks(world.tasks()) == []
+
+
+def test_reaping_twice_deletes_nothing_more():
+    world = World(spec(replicas=2)).rest()
+    world.down()
+    world.rest()
+    world.reap()
+    revision = world.revision
+    world.reap()
+    assert world.revision == revision
+    assert world.find(App) == []
+
+
+def test_an_app_waits_for_its_networks_and_for_volumes_that_are_to_go_with_it():
+    world = _full()
+    world.down()
+    for kind, key in ((Network, "shop/front"), (Volume, "shop/data")):
+        world.force(replace(world.get(kind, key), removing=True))
+    world.rest()
+    world.reap()
+    assert (world.find(Service), world.find(Task), world.find(Secret), world.find(Config)) == ([], [], [], [])
+    assert world.get(App, "shop") is not None
+    world.writer = Writer.REAPER
+    reports = [ResourceReport(kind="network", id="shop/front"), ResourceReport(kind="volume", id="shop/data")]
+    forget_gone(world, reports)
+    world.reap()
+    assert (world.find(App), world.find(Network), world.find(Volume)) == ([], [], [])
+
+
+def test_a_volume_nobody_asked_to_remove_outlives_its_app():
+    world = _full()
+    world.down()
+    world.force(replace(world.get(Network, "shop/front"), removing=True))
+    world.rest()
+    world.writer = Writer.REAPER
+    forget_gone(world, [ResourceReport(kind="network", id="shop/front"), ResourceReport(kind="volume", id="shop/data")])
+    world.reap()
+    assert world.find(App) == []
+    assert [volume.id for volume in world.find(Volume)] == ["shop/data"]
+
+
+def test_what_a_live_task_uses_is_not_forgotten_even_if_a_node_says_that_it_is_gone():
+    world = _full()
+    world.force(replace(world.get(Network, "shop/front"), removing=True))
+    world.force(replace(world.get(Secret, "shop/key"), removing=True))
+    world.writer = Writer.REAPER
+    forget_gone(world, [ResourceReport(kind="network", id="shop/front"), ResourceReport(kind="zebra", id="shop/front")])
+    world.reap()
+    assert world.get(Network, "shop/front") is not None
+    assert world.get(Secret, "shop/key") is not None
+
+
+def test_an_external_network_is_forgotten_without_asking_a_node():
+    world = World(spec())
+    spec_ = NetworkSpec(key="n", name="n", external=True)
+    world.force(Network(id="shop/n", app="shop", spec=spec_, removing=True))
+    world.reap()
+    assert world.find(Network) == []
+
+
+def test_an_assignment_is_whole_and_names_only_what_the_nodes_tasks_were_granted():
+    world = _full()
+    world.force(Secret(id="shop/other", app="shop", spec=FileSpec(key="other", name="o")))
+    world.force(Network(id="shop/unused", app="shop", spec=NetworkSpec(key="unused", name="u")))
+    world.force(Volume(id="old/data", app="old", spec=VolumeSpec(key="data", name="o"), removing=True))
+    found = needs(world, "node1")
+    assert found.assignment.tasks == tuple(world.tasks())
+    assert [network.id for network in found.assignment.networks] == ["shop/front"]
+    assert [volume.id for volume in found.assignment.volumes] == ["old/data", "shop/data"]
+    assert (found.secrets, found.configs) == (("shop/key",), ("shop/conf",))
+    assert found.assignment.revision == world.revision
+    assert (found.assignment.secrets, found.assignment.configs) == ((), ())
+    assert needs(world, "node2").secrets == ()
+
+
+def test_a_dead_tasks_files_are_not_handed_out_any_more():
+    world = _full()
+    world.deploy(spec(container=CONTAINER, replicas=0))
+    world.rest()
+    found = needs(world, "node1")
+    assert len(found.assignment.tasks) == 1
+    assert (found.secrets, found.configs) == ((), ())
+
+
+def test_a_task_that_is_not_yet_assigned_is_in_no_assignment():
+    world = World(spec(mode=Mode.GLOBAL))
+    world.orchestrate()
+    assert world.one().node_id == "node1"
+    assert needs(world, "node1").assignment.tasks == ()
+
+
+def test_a_node_is_ready_while_its_agent_has_a_session():
+    away = judge(node(ready=True, message="its agent is connected"), here=False, now=9.0)
+    assert (away.ready, away.since) == (False, 9.0)
+    assert judge(away, here=False, now=10.0) is away
+    assert judge(away, here=True, now=11.0).ready
