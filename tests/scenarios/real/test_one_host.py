@@ -167,3 +167,18 @@ def test_up_starts_a_server_where_none_runs_and_stop_ends_it(made, tmp_path):
     assert not (tmp_path / "r" / "api.sock").exists()
     pid = stopped.stdout.split("process ")[1].split(")")[0]
     assert not pathlib.Path("/proc", pid).exists()
+
+
+def test_a_backup_put_back_brings_the_app_back(made, tmp_path):
+    made.up(made.manifest(SHOP))
+    copy = tmp_path / "copy"
+    made.command("backup", copy)
+    assert made.command("check").stdout.startswith("ok: ")
+    made.command("down", "shop", "--volumes")
+    assert made.command("restore", "--force", copy, check=False).returncode == 3, "not while a server runs"
+    made.stop()
+    assert made.command("restore", copy, check=False).returncode == 3, "not over a store without being told to"
+    assert "holds revision" in made.command("restore", "--force", copy).stdout
+    made.start()
+    assert settled(made, "shop")["converged"]
+    assert len(made.tasks("shop")) == 2
