@@ -7,6 +7,7 @@ from pilothouse.compose.problems import Mark, Marks, Path, Problems, broken
 from pilothouse.compose.shapes import Tree
 
 _MERGE = "<<"
+_MAX_NAME = 200
 _RESET, _OVERRIDE = "!reset", "!override"
 
 
@@ -75,10 +76,16 @@ class _Reader:
                 value = self._value(child, (*path, len(items)))
                 if value is not _GONE:
                     items.append(value)
+                    self._listed(value, child.mark, path)
             return items
         if node.kind == "mapping":
             return self._mapping(node, path)
         return self._scalar(node, path)
+
+    def _listed(self, item: Tree, mark: Mark, path: Path) -> None:
+        """Mark an item of a list by its name too: `networks: [front]` is loaded as `networks.front`."""
+        if isinstance(item, str) and len(item) <= _MAX_NAME:
+            self._marks.setdefault((*path, item.partition("=")[0]), mark)
 
     def _scalar(self, node: yaml_tree.Node, path: Path) -> Tree:
         if node.plain:

@@ -73,10 +73,12 @@ class Reader:
             raise FileMissingError(f"{path} does not exist; create it, or correct the path") from None
         except (OSError, ValueError) as error:
             raise FileError(f"{path!r} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-        with os.fdopen(handle, "rb") as opened:
+        try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise FileError(f"{path} is not a regular file; write the path of a file")
-            content = opened.read(limits.MAX_BYTES + 1)
+            content = _read(handle)
+        finally:
+            os.close(handle)
         if len(content) > limits.MAX_BYTES:
             raise FileError(f"{path} is larger than {limits.MAX_BYTES} bytes; make it smaller")
         return content
@@ -88,6 +90,16 @@ class Reader:
     def expanded(self, path: str) -> str:
         """Return path with a leading `~` replaced by the home directory."""
         return clean(self._home + "/" + path[1:]) if path.startswith("~") and self._home else path
+
+
+def _read(handle: int) -> bytes:
+    """Return what the file holds, one byte more than allowed at most."""
+    parts: list[bytes] = []
+    left = limits.MAX_BYTES + 1
+    while left and (part := os.read(handle, left)):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def absolute(path: str, base: str) -> str:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pilothouse.compose import bind, consistency, discover, document, files, interpolate, layers, model, normalise
+from pilothouse.compose import bind, consistency, discover, files, interpolate, layers, model, normalise
 from pilothouse.compose import variables as service_variables
 from pilothouse.compose.files import Reader
 from pilothouse.compose.problems import Mark, Problems, broken, dotted
@@ -136,7 +136,7 @@ def _start(options: LoadOptions, current: str) -> tuple[str, list[str], layers.S
 
 def _source(session: layers.Session, name: str, options: LoadOptions, current: str) -> model.Source:
     if name == discover.STANDARD_INPUT:
-        return model.Source(name, options.standard_input)
+        return model.parsed(name, options.standard_input)
     return model.given(session, name, files.absolute(name, current))
 
 
@@ -154,7 +154,7 @@ def _name(
     written = ""
     problems = Problems()
     for source in sources:
-        for doc in document.read(source.content, source.file):
+        for doc in source.documents:
             found = doc.value.get("name") if isinstance(doc.value, dict) else None
             if isinstance(found, str) and found:
                 written = found

@@ -13,10 +13,19 @@ from pilothouse.compose.shapes import Tree
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file that has been read."""
+    """A file that has been read and parsed."""
 
     file: str
-    content: bytes
+    documents: tuple[document.Document, ...]
+
+
+def parsed(file: str, content: bytes) -> Source:
+    """Return the documents of a file.
+
+    Raises:
+        InvalidManifestError: If it is not YAML, or too much of it.
+    """
+    return Source(file, tuple(document.read(content, file)))
 
 
 def given(session: layers.Session, name: str, file: str) -> Source:
@@ -26,7 +35,7 @@ def given(session: layers.Session, name: str, file: str) -> Source:
         InvalidManifestError: If it cannot be read.
     """
     try:
-        return Source(file, session.reader.given(file))
+        return parsed(file, session.reader.given(file))
     except files.FileError as error:
         raise broken(Mark(name, 0, 0), (), str(error)) from None
 
@@ -38,8 +47,7 @@ def load(session: layers.Session, scope: layers.Scope, sources: list[Source]) ->
         InvalidManifestError: If a file cannot be used.
     """
     model: Tree = {}
-    documents = [doc for source in sources for doc in document.read(source.content, source.file)]
-    for doc in documents:
+    for doc in (doc for source in sources for doc in source.documents):
         value = layers.prepare(session, scope, doc)
         value = extends.apply(session, scope, doc, value)
         value = _included(session, scope, doc, value)
@@ -61,7 +69,7 @@ def _included(session: layers.Session, scope: layers.Scope, doc: document.Docume
 
 def _named(session: layers.Session, file: str, doc: document.Document, path: Path) -> Source:
     try:
-        return Source(file, session.reader.named(file))
+        return parsed(file, session.reader.named(file))
     except files.FileError as error:
         raise broken(doc.marks[path], path, str(error)) from None
 

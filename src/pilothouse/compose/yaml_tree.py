@@ -63,48 +63,50 @@ class _Builder:
     def __init__(self, file: str) -> None:
         self.roots: list[Node] = []
         self._file = file
-        self._open: list[tuple[Node, str | None]] = []
+        self._open: list[Node] = []
         self._anchors: dict[str, Node] = {}
-        self._budget = limits.Budget()
+        self._nodes = 0
+        self._aliases = 0
 
     def take(self, event: Any) -> None:  # noqa: ANN401  # PyYAML's events carry no types
-        if isinstance(event, yaml.ScalarEvent):
+        kind = type(event)
+        if kind is yaml.ScalarEvent:
+            tag = event.tag
             node = self._node("scalar", event)
             node.text = event.value
-            node.plain = event.tag is None and event.implicit[0]
-            self._anchor(event.anchor, node)
+            node.plain = tag is None and event.implicit[0]
             self._place(node)
-        elif isinstance(event, yaml.AliasEvent):
+        elif kind is yaml.AliasEvent:
             self._alias(event)
-        elif isinstance(event, yaml.CollectionStartEvent):
-            kind = "mapping" if isinstance(event, yaml.MappingStartEvent) else "sequence"
-            node = self._node(kind, event)
-            self._anchor(event.anchor, node)
-            self._open.append((node, event.anchor))
+        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+            node = self._node("mapping" if kind is yaml.MappingStartEvent else "sequence", event)
+            self._open.append(node)
             self._refuse(limits.too_deep(len(self._open)), node.mark)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            self._place(self._open.pop()[0])
-        elif isinstance(event, yaml.DocumentStartEvent):
+        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+            self._place(self._open.pop())
+        elif kind is yaml.DocumentStartEvent:
             self._anchors = {}
 
     def _node(self, kind: str, event: Any) -> Node:  # noqa: ANN401
-        node = Node(kind, event.tag, self._mark(event))
-        self._refuse(self._budget.node(), node.mark)
+        start = event.start_mark
+        node = Node(kind, event.tag, Mark(self._file, start.line + 1, start.column + 1))
+        self._nodes += 1
+        if self._nodes > limits.MAX_NODES:
+            raise broken(node.mark, (), f"more than {limits.MAX_NODES} nodes; split the file with `include`")
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
         return node
-
-    def _anchor(self, name: str | None, node: Node) -> None:
-        if name is not None:
-            self._anchors[name] = node
 
     def _alias(self, event: Any) -> None:  # noqa: ANN401
         mark = self._mark(event)
-        self._refuse(self._budget.alias(), mark)
+        self._aliases += 1
+        if self._aliases > limits.MAX_ALIASES:
+            raise broken(mark, (), f"more than {limits.MAX_ALIASES} aliases; write the values out")
         target = self._anchors.get(event.anchor)
         if target is None:
-            raise broken(
-                mark, (), f"alias *{event.anchor} has no anchor before it; write &{event.anchor} where it is defined"
-            )
-        if any(node is target for node, _ in self._open):
+            message = f"alias *{event.anchor} has no anchor before it; write &{event.anchor} where it is defined"
+            raise broken(mark, (), message)
+        if any(node is target for node in self._open):
             raise broken(mark, (), f"alias *{event.anchor} is inside what it stands for; write the value out")
         self._place(target)
 
@@ -112,12 +114,14 @@ class _Builder:
         if not self._open:
             self.roots.append(node)
             return
-        parent = self._open[-1][0]
+        parent = self._open[-1]
         parent.children.append(node)
         parent.size += node.size
-        parent.height = max(parent.height, node.height + 1)
-        self._refuse(limits.too_wide(parent.size), node.mark)
-        self._refuse(limits.too_deep(len(self._open) + node.height - 1), node.mark)
+        if node.height >= parent.height:
+            parent.height = node.height + 1
+            self._refuse(limits.too_deep(len(self._open) + node.height - 1), node.mark)
+        if parent.size > limits.MAX_EXPANDED:
+            self._refuse(limits.too_wide(parent.size), node.mark)
 
     def _mark(self, event: Any) -> Mark:  # noqa: ANN401
         return Mark(self._file, event.start_mark.line + 1, event.start_mark.column + 1)
