@@ -105,6 +105,26 @@ class Reply:
         return f"<{self.status} {self.body[:500]!r}>"
 
 
+async def call(api, method, target, body=None, headers=(), principal=ALICE, raw=None):
+    """Return the whole answer of an API to one request."""
+    content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
+    sent = []
+    waiting = [content]
+
+    async def receive():
+        if waiting:
+            return {"type": "http.request", "body": waiting.pop(), "more_body": False}
+        return await asyncio.Event().wait()
+
+    async def send(message):
+        sent.append(message)
+
+    await api(scope(method, target, headers, principal, content), receive, send)
+    assert sent[-1]["more_body"] is False
+    head = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
+    return Reply(sent[0]["status"], head, b"".join(m.get("body", b"") for m in sent[1:]))
+
+
 class World:
     """One manager's API and a way to call it."""
 
@@ -129,22 +149,7 @@ class World:
 
     async def call(self, method, target, body=None, headers=(), principal=ALICE, raw=None):
         """Return the whole answer to one request."""
-        content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
-        sent = []
-        waiting = [content]
-
-        async def receive():
-            if waiting:
-                return {"type": "http.request", "body": waiting.pop(), "more_body": False}
-            return await asyncio.Event().wait()
-
-        async def send(message):
-            sent.append(message)
-
-        await self.api(scope(method, target, headers, principal, content), receive, send)
-        assert sent[-1]["more_body"] is False
-        head = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
-        return Reply(sent[0]["status"], head, b"".join(m.get("body", b"") for m in sent[1:]))
+        return await call(self.api, method, target, body, headers, principal, raw)
 
     async def get(self, target, **options):
         return await self.call("GET", target, **options)
