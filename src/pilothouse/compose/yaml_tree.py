@@ -12,6 +12,8 @@ import yaml
 from pilothouse.compose import limits
 from pilothouse.compose.problems import Mark, broken
 
+_NODES = (yaml.ScalarEvent, yaml.MappingStartEvent, yaml.SequenceStartEvent)
+_TOO_MANY = f"more than {limits.MAX_NODES} nodes; split the file with `include`"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -46,6 +48,8 @@ def parse(text: str, file: str) -> list[Node]:
     """
     builder = _Builder(file)
     try:
+        if len(text) >= 2 * limits.MAX_NODES:
+            _count(text, file)
         for event in yaml.parse(text, Loader=_LOADER):
             builder.take(event)
     except yaml.MarkedYAMLError as error:
@@ -57,6 +61,24 @@ def parse(text: str, file: str) -> list[Node]:
         detail = str(error).splitlines()[0]
         raise broken(Mark(file, 0, 0), (), f"not valid YAML: {detail}; save it as plain UTF-8 text") from None
     return builder.roots
+
+
+def _count(text: str, file: str) -> None:
+    """Refuse a large text with too many nodes before one of them is built, which is three times as slow."""
+    nodes = documents = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        nodes += isinstance(event, _NODES)
+        documents += isinstance(event, yaml.DocumentStartEvent)
+        if nodes > limits.MAX_NODES:
+            raise broken(_place(event, file), (), _TOO_MANY)
+        if documents > limits.MAX_DOCUMENTS:
+            raise broken(
+                _place(event, file), (), f"more than {limits.MAX_DOCUMENTS} documents; write fewer files in one"
+            )
+
+
+def _place(event: Any, file: str) -> Mark:  # noqa: ANN401  # PyYAML's events carry no types
+    return Mark(file, event.start_mark.line + 1, event.start_mark.column + 1)
 
 
 class _Builder:
@@ -92,13 +114,13 @@ class _Builder:
         node = Node(kind, event.tag, Mark(self._file, start.line + 1, start.column + 1))
         self._nodes += 1
         if self._nodes > limits.MAX_NODES:
-            raise broken(node.mark, (), f"more than {limits.MAX_NODES} nodes; split the file with `include`")
+            raise broken(node.mark, (), _TOO_MANY)
         if event.anchor is not None:
             self._anchors[event.anchor] = node
         return node
 
     def _alias(self, event: Any) -> None:  # noqa: ANN401
-        mark = self._mark(event)
+        mark = _place(event, self._file)
         self._aliases += 1
         if self._aliases > limits.MAX_ALIASES:
             raise broken(mark, (), f"more than {limits.MAX_ALIASES} aliases; write the values out")
@@ -122,9 +144,6 @@ class _Builder:
             self._refuse(limits.too_deep(len(self._open) + node.height - 1), node.mark)
         if parent.size > limits.MAX_EXPANDED:
             self._refuse(limits.too_wide(parent.size), node.mark)
-
-    def _mark(self, event: Any) -> Mark:  # noqa: ANN401
-        return Mark(self._file, event.start_mark.line + 1, event.start_mark.column + 1)
 
     def _refuse(self, message: str, mark: Mark) -> None:
         if message:
