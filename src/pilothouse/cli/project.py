@@ -3,7 +3,7 @@
 import os
 import sys
 
-from pilothouse.compose.convert import Converted, convert
+from pilothouse.compose.convert import Converted, convert_loaded
 from pilothouse.compose.load import Loaded, LoadOptions, load
 from pilothouse.model.base import Value
 
@@ -50,16 +50,7 @@ def app(chosen: Chosen) -> Converted:
     Raises:
         InvalidManifestError: A file, or a key in it, cannot be used.
     """
-    loaded = read(chosen)
-    made = convert(
-        loaded.project,
-        project_directory=loaded.project_directory,
-        read_file=loaded.reader.named,
-        environment=loaded.environment,
-    )
-    return Converted(
-        spec=made.spec, secrets=made.secrets, configs=made.configs, warnings=(*loaded.warnings, *made.warnings)
-    )
+    return convert_loaded(read(chosen))
 
 
 def name_here() -> str:
