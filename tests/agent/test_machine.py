@@ -173,6 +173,13 @@ def test_a_shutdown_does_not_wait_for_the_next_attempt():
     assert decide(wanted, life(S.PREPARING, retry_at=99.0), seen(), 1.0).life.state is S.SHUTDOWN
 
 
+def test_a_wait_left_from_failed_starts_does_not_hold_back_a_stop():
+    waiting = life(S.STARTING, attempts=3, retry_at=60.0)
+    step = decide(task(desired_state=S.SHUTDOWN), waiting, seen("running"), 1.0)
+    assert step.do is Do.STOP
+    assert decide(task(desired_state=S.SHUTDOWN), step.life, seen("running"), 1.0) == step
+
+
 def test_pre_stop_hooks_run_before_the_stop_and_cannot_prevent_it():
     wanted = task(desired_state=S.SHUTDOWN, pre_stop=HOOK)
     step = decide(wanted, life(S.RUNNING), seen("running"), 1.0)

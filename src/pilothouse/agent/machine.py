@@ -245,7 +245,8 @@ def _stop(task: Task, life: Life, seen: Seen, now: float) -> Step:
     life = _say(life, f"stopping: {why}")
     if task.spec.pre_stop and not life.pre_stopped:
         return Step(do=Do.PRE_STOP, life=life)
-    return Step(do=Do.STOP, life=_replace(life, pre_stopped=True))
+    # A wait left over from failed starts does not hold back the stop.
+    return Step(do=Do.STOP, life=_replace(life, pre_stopped=True, retry_at=0.0))
 
 
 def _after_the_end(life: Life, now: float) -> Step:
