@@ -15,7 +15,7 @@ def service_row(service: ServiceView) -> tuple[str, str, str]:
     """Return (name, how far, what it waits for or why it failed)."""
     if service.removing:
         return service.name, "going", service.sentence
-    if service.mode.endswith("job"):
+    if service.mode.endswith("job") or service.completed > service.running:
         far = f"{service.completed}/{service.wanted} completed"
     elif service.running == service.healthy:
         far = f"{service.healthy}/{service.wanted} healthy"
