@@ -4,6 +4,7 @@ import os
 import pathlib
 from collections.abc import Mapping
 
+from pilothouse.errors import InvalidRequestError
 from pilothouse.model.base import Value
 
 DEFAULT_DATA = "/var/lib/pilothouse"
@@ -51,6 +52,39 @@ def places(
     socket = socket or environment.get("PILOTHOUSE_SOCKET") or f"{run}/api.sock"
     data = data or environment.get("PILOTHOUSE_DATA") or DEFAULT_DATA
     return Places(data=os.path.abspath(data), run=os.path.abspath(run), socket=os.path.abspath(socket))
+
+
+class TcpPlace(Value, frozen=True, kw_only=True):
+    """Where the API listens beside its Unix socket; absolute paths of PEM files and of the token's file."""
+
+    host: str
+    port: int
+    certificate: str
+    key: str
+    token_file: str
+
+
+def tcp_place(address: str | None, certificate: str | None, key: str | None, token_file: str | None) -> TcpPlace | None:
+    """Return where to listen on TCP, or None if nothing was asked for.
+
+    Raises:
+        InvalidRequestError: Only a part of it was given, or the address is not HOST:PORT.
+    """
+    given = {"--tcp": address, "--tls-certificate": certificate, "--tls-key": key, "--token-file": token_file}
+    if not any(given.values()):
+        return None
+    if not (address and certificate and key and token_file):
+        missing = ", ".join(name for name, value in given.items() if not value)
+        raise InvalidRequestError(f"the API is served over TCP only with TLS and a token; give {missing} as well")
+    host, _, port = address.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
+        raise InvalidRequestError(
+            f"--tcp {address[:80]!r} is not HOST:PORT; write for example 10.0.0.5:7443 or [::1]:7443"
+        )
+    paths = (os.path.abspath(each) for each in (certificate, key, token_file))
+    return TcpPlace(
+        host=host.strip("[]"), port=int(port), **dict(zip(("certificate", "key", "token_file"), paths, strict=True))
+    )
 
 
 def manifest_above(directory: str) -> bool:

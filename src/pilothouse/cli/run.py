@@ -18,11 +18,12 @@ from pilothouse.agent.agent import Agent
 from pilothouse.agent.runtime.docker.engine import DockerEngine
 from pilothouse.backoff import delay_seconds
 from pilothouse.cli.pidfile import PidFile
-from pilothouse.cli.places import Places, engine_socket
+from pilothouse.cli.places import Places, TcpPlace, engine_socket
 from pilothouse.clock import Clock, SystemClock
 from pilothouse.errors import PilothouseError, ServerUnavailableError, UserError
 from pilothouse.governance.secrets.seal import load_vault
 from pilothouse.ids import Ids, SystemIds
+from pilothouse.server.listen import Tcp
 from pilothouse.server.manager import Manager
 from pilothouse.store.sqlite import SQLiteStore
 from pilothouse.supervise import run_term
@@ -32,8 +33,8 @@ _TERMS = 5
 _YOUNG_SECONDS = 60.0
 
 
-def main(places: Places, environment: Mapping[str, str]) -> None:
-    """Run the server until SIGTERM or SIGINT.
+def main(places: Places, environment: Mapping[str, str], tcp: TcpPlace | None = None) -> None:
+    """Run the server until SIGTERM or SIGINT; with *tcp*, it listens there as well.
 
     Raises:
         ConflictError: Another server runs in this run directory.
@@ -48,10 +49,10 @@ def main(places: Places, environment: Mapping[str, str]) -> None:
             "another with --data or PILOTHOUSE_DATA"
         ) from error
     with PidFile(places.pid_file), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(places, engine_socket(environment), environment.get("NOTIFY_SOCKET", "")))
+        runner.run(_serve(places, engine_socket(environment), environment.get("NOTIFY_SOCKET", ""), tcp))
 
 
-async def _serve(places: Places, engine: str, notify_socket: str) -> None:
+async def _serve(places: Places, engine: str, notify_socket: str, tcp: TcpPlace | None) -> None:
     """Run terms until somebody asks the process to end."""
     clock, ids = SystemClock(), SystemIds()
     asked = asyncio.Event()
@@ -62,7 +63,7 @@ async def _serve(places: Places, engine: str, notify_socket: str) -> None:
     deaths = 0
     while not asked.is_set():
         begun = clock.monotonic()
-        term = Term(places, engine, clock, ids, notify_socket)
+        term = Term(places, engine, clock, ids, notify_socket, tcp)
         error = await term.run(asked)
         if error is None:
             break
@@ -82,13 +83,16 @@ class Term:
         opened: The API was open for requests at some time.
     """
 
-    def __init__(self, places: Places, engine: str, clock: Clock, ids: Ids, notify_socket: str) -> None:
+    def __init__(
+        self, places: Places, engine: str, clock: Clock, ids: Ids, notify_socket: str, tcp: TcpPlace | None = None
+    ) -> None:
         self.opened = False
         self._places = places
         self._engine = engine
         self._clock = clock
         self._ids = ids
         self._notify_socket = notify_socket
+        self._tcp = tcp
 
     async def run(self, asked: asyncio.Event) -> Exception | None:
         """Run until *asked* is set, then return None, or until something dies, then return why."""
@@ -122,6 +126,8 @@ class Term:
                 term = group.create_task(run_term(loops), name="term")
                 await session.open(agent.services)
                 await manager.listener.open_unix(pathlib.Path(self._places.socket))
+                if self._tcp is not None:
+                    await manager.listener.open_tcp(_listening(self._tcp))
                 self.opened = True
                 _notify(self._notify_socket, "READY=1")
                 await asked.wait()
@@ -133,6 +139,11 @@ class Term:
             await manager.listener.close(grace_seconds=0.5)
             return _first(group_error)
         return None
+
+
+def _listening(place: TcpPlace) -> Tcp:
+    certificate, key, token_file = map(pathlib.Path, (place.certificate, place.key, place.token_file))
+    return Tcp(host=place.host, port=place.port, certificate=certificate, key=key, token_file=token_file)
 
 
 def _first(group: BaseExceptionGroup[Exception]) -> Exception:

@@ -8,7 +8,7 @@ import click
 from pilothouse.cli import lifecycle, options, output, times
 from pilothouse.cli.client import Client
 from pilothouse.cli.command import EXIT_DONE, EXIT_FAILED, command
-from pilothouse.cli.places import Places, places
+from pilothouse.cli.places import Places, places, tcp_place
 from pilothouse.cli.transport import Transport
 from pilothouse.clock import SystemClock
 from pilothouse.errors import NotFoundError
@@ -37,18 +37,40 @@ def _places(data: str | None = None, run: str | None = None) -> Places:
     examples=[
         ("pilothouse server run", "in the foreground, logging to standard error, until interrupted"),
         ("pilothouse server run --data /srv/pilothouse --run /run/other", "a second one, apart from the first"),
+        (
+            "pilothouse server run --tcp 10.0.0.5:7443 --tls-certificate api.pem --tls-key api.key --token-file token",
+            "on TCP as well, with TLS and a token that every request must bring",
+        ),
     ],
     exits={EXIT_DONE: "it was asked to end", EXIT_FAILED: "it could not start, or a part of it died again and again"},
 )
 @options.directories
-def run_server(*, data: str | None, run: str | None) -> None:
+@click.option("--tcp", metavar="HOST:PORT", envvar="PILOTHOUSE_TCP", help="Listen here as well; needs the three below.")
+@click.option("--tls-certificate", metavar="FILE", envvar="PILOTHOUSE_TLS_CERTIFICATE", help="PEM, with its chain.")
+@click.option("--tls-key", metavar="FILE", envvar="PILOTHOUSE_TLS_KEY", help="PEM.")
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    envvar="PILOTHOUSE_TOKEN_FILE",
+    help="Holds the token of every request over TCP: 32 characters or more, readable by its owner only.",
+)
+def run_server(
+    *,
+    data: str | None,
+    run: str | None,
+    tcp: str | None,
+    tls_certificate: str | None,
+    tls_key: str | None,
+    token_file: str | None,
+) -> None:
     """Run the server in the foreground; this is what `server start` and the systemd unit do.
 
     It ends on SIGTERM or SIGINT. Containers run on, and the next server finds them again. The engine's socket is taken
     from PILOTHOUSE_ENGINE or DOCKER_HOST, else Docker's, else Podman's.
     """
     # By name: commands know the HTTP client and nothing else; what a server is made of is known there alone.
-    importlib.import_module(_SERVER).main(_places(data, run), os.environ)
+    listening = tcp_place(tcp, tls_certificate, tls_key, token_file)
+    importlib.import_module(_SERVER).main(_places(data, run), os.environ, listening)
 
 
 @command(
