@@ -90,6 +90,17 @@ class Platform:
         assert not check or done.returncode == 0, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
+    def begin(self, *arguments, environment=None):
+        """Start one `pilothouse` command and return its process; the caller waits for it."""
+        return subprocess.Popen(
+            self.host.enter(sys.executable, "-m", "pilothouse", *arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**self.environment, **(environment or {})},
+            cwd=self.directory,
+        )
+
     def manifest(self, text, name="compose.yaml"):
         """Write *text* as a manifest into the platform's directory and return its path."""
         path = self.directory / name

@@ -84,7 +84,6 @@ class MemoryFiles:
 
     def __init__(self, directory: pathlib.Path) -> None:
         self._root = directory
-        self._mounted = False
 
     def paths(self, task_id: str, files: tuple[PlannedFile, ...]) -> dict[str, str]:
         """Return where each file is or will be, by its target."""
@@ -123,10 +122,14 @@ class MemoryFiles:
                     shutil.rmtree(home, ignore_errors=True)
 
     def close(self) -> None:
-        """Let go of a mount that was made here; running containers keep the files they see."""
-        if self._mounted:
+        """Let go of a mount that was made here, by this process or one that was killed; containers keep their files."""
+        if self._made_here():
             _libc().umount2(os.fsencode(self._root), _DETACH)
-            self._mounted = False
+
+    def _made_here(self) -> bool:
+        # A mount of ours is named after its own place; one that an administrator made is left alone.
+        where = os.fsdecode(os.path.realpath(self._root))
+        return any(source == str(self._root) and place == where for source, place, _, _ in _mounts())
 
     def _ensure_memory(self) -> None:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -149,8 +152,7 @@ class MemoryFiles:
         where = os.fsencode(self._root)
         # Kernels before 6.4 do not know noswap.
         for options in (f"mode=0700,size={SIZE_LIMIT},noswap", f"mode=0700,size={SIZE_LIMIT}"):
-            if libc.mount(b"tmpfs", where, b"tmpfs", _NOSUID | _NODEV, options.encode()) == 0:
-                self._mounted = True
+            if libc.mount(where, where, b"tmpfs", _NOSUID | _NODEV, options.encode()) == 0:
                 return
 
     def _put(self, path: pathlib.Path, content: bytes, mode: int, uid: int, gid: int) -> None:
@@ -178,13 +180,19 @@ def mount_of(path: pathlib.Path) -> tuple[str, tuple[str, ...]] | None:
     """Return the type and the options of the file system *path* is on."""
     real = os.path.realpath(path)
     best: tuple[int, str, tuple[str, ...]] | None = None
-    for line in pathlib.Path("/proc/self/mounts").read_text().splitlines():
-        _, where, kind, options, *_ = line.split(" ")
-        where = where.replace("\\040", " ").rstrip("/")
+    for _, where, kind, options in _mounts():
         # Of two mounts on one place the later hides the earlier.
-        if (real == where or real.startswith(where + "/")) and (best is None or len(where) >= best[0]):
-            best = (len(where), kind, tuple(options.split(",")))
+        top = where.rstrip("/")
+        if (real == top or real.startswith(top + "/")) and (best is None or len(top) >= best[0]):
+            best = (len(top), kind, options)
     return best[1:] if best else None
+
+
+def _mounts() -> list[tuple[str, str, str, tuple[str, ...]]]:
+    """Return (source, place, type, options) of every mount, in the order they were made."""
+    lines = pathlib.Path("/proc/self/mounts").read_text().splitlines()
+    fields = [[each.replace("\\040", " ") for each in line.split(" ")] for line in lines]
+    return [(source, place, kind, tuple(options.split(","))) for source, place, kind, options, *_ in fields]
 
 
 def _libc() -> ctypes.CDLL:
