@@ -12,7 +12,7 @@ from pilothouse.errors import InvalidRequestError
 
 @command(
     "backup",
-    examples=[("pilothouse backup /backup/pilothouse.db", "copy the state while the server runs")],
+    examples=[("pilothouse backup /backup/pilothouse.backup", "copy the state while the server runs")],
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.argument("file", type=click.Path(dir_okay=False))

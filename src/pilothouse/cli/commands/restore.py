@@ -15,8 +15,8 @@ _OFFLINE = "pilothouse.cli.offline"
 @command(
     "restore",
     examples=[
-        ("pilothouse restore /backup/pilothouse.tar", "into an empty data directory"),
-        ("pilothouse restore --force /backup/pilothouse.tar", "in place of what is there, which is kept beside it"),
+        ("pilothouse restore /backup/pilothouse.backup", "into an empty data directory"),
+        ("pilothouse restore --force /backup/pilothouse.backup", "in place of what is there, which is kept beside it"),
     ],
 )
 @click.option("--force", is_flag=True, help="Replace the state that is there; it is kept as store.db.replaced.")
