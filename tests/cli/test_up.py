@@ -110,6 +110,14 @@ def test_an_image_that_cannot_be_had_refuses_before_anything_changes(shop, comma
     assert [each.dry_run for each in shop.bodies(*PUT, DeployRequest)] == [True]
 
 
+def test_a_missing_image_with_a_build_section_says_how_it_is_built(shop, command, here):
+    (here / "compose.yaml").write_text("name: shop\nservices: {web: {build: ./web}}\n")
+    shop.answers[ENSURE] = ndjson(ImageProgress(ref="shop-web", phase="failed", message="there is no image shop-web"))
+    done = command("up")
+    assert done.code == 3
+    assert done.err.splitlines()[-1] == f"  build it: docker build -t shop-web {here}/web"
+
+
 def test_json_writes_one_document_and_nothing_else(shop, command):
     done = command("up", "--json")
     assert json.loads(done.out)["converged"] is True

@@ -54,7 +54,7 @@ def adopt(
     root = click.get_current_context().find_root()
     lifecycle.ensure(places(os.environ, socket=root.params.get("socket")), progress.say)
     client = options.client()
-    ensure_images(client, made.spec, progress)
+    ensure_images(client, made.spec, progress, made.builds)
     result = client.adopt(AdoptRequest(deploy=request_of(made)))
     progress.say(changes(result.deployed))
     for each in result.adopted:

@@ -1,6 +1,7 @@
 """`pilothouse up`: make a Compose file what runs, and wait until it does."""
 
 import os
+from collections.abc import Mapping
 
 import click
 
@@ -72,7 +73,7 @@ def up(
     root = click.get_current_context().find_root()
     lifecycle.ensure(places(os.environ, socket=root.params.get("socket")), progress.say)
     client = options.client()
-    result = deploy(client, request_of(made, keep_orphans=keep_orphans), progress)
+    result = deploy(client, request_of(made, keep_orphans=keep_orphans), progress, made.builds)
     if detach:
         return _say_deployed(result, as_json=as_json)
     try:
@@ -89,8 +90,10 @@ def request_of(made: Converted, *, keep_orphans: bool = False) -> DeployRequest:
     return DeployRequest(spec=made.spec, secrets=made.secrets, configs=made.configs, keep_orphans=keep_orphans)
 
 
-def deploy(client: Client, request: DeployRequest, progress: Progress) -> DeployResult:
-    """Check, make images present, deploy; say what will change.
+def deploy(
+    client: Client, request: DeployRequest, progress: Progress, builds: Mapping[str, str] | None = None
+) -> DeployResult:
+    """Check, make images present, deploy; say what will change. *builds* says how missing images are built.
 
     Raises:
         PolicyDeniedError, InvalidManifestError: Nothing was changed.
@@ -108,7 +111,7 @@ def deploy(client: Client, request: DeployRequest, progress: Progress) -> Deploy
     except PolicyDeniedError:
         # A trial leaves no audit record; a refusal must.
         client.deploy(request)
-    ensure_images(client, request.spec, progress)
+    ensure_images(client, request.spec, progress, builds or {})
     result = client.deploy(request, key=SystemIds().new())
     for warning in result.warnings:
         progress.say(f"warning: {warning}")
@@ -143,7 +146,7 @@ def image_requests(spec: AppSpec) -> list[ImageRequest]:
     return list(found.values())
 
 
-def ensure_images(client: Client, spec: AppSpec, progress: Progress) -> None:
+def ensure_images(client: Client, spec: AppSpec, progress: Progress, builds: Mapping[str, str]) -> None:
     """Make every image of *spec* present, with progress.
 
     Raises:
@@ -157,7 +160,9 @@ def ensure_images(client: Client, spec: AppSpec, progress: Progress) -> None:
             pulled = pulled or phase == "pulling"
             if phase == "failed":
                 progress.clear_line()
-                raise ImageMissingError(step.message or f"the image {request.ref} is not available")
+                said = step.message or f"the image {request.ref} is not available"
+                how = builds.get(request.ref)
+                raise ImageMissingError(f"{said}\nbuild it: {how}" if how else said)
             progress.over(image_line(step))
         progress.clear_line()
         if phase != "resolved":

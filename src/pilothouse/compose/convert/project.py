@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from pilothouse.compose import x_pilothouse
-from pilothouse.compose.convert import files, networking
+from pilothouse.compose.convert import builds, files, networking
 from pilothouse.compose.convert.service import completed_dependencies, convert_service
 from pilothouse.compose.load import Loaded
 from pilothouse.compose.reader import Findings, Places, Reader
@@ -18,12 +18,14 @@ class Converted(Value, frozen=True, kw_only=True):
 
     Attributes:
         secrets, configs: The content of each one that is not external, by key.
+        builds: The command that builds each image with a `build:` section, by the image's reference.
         warnings: "PATH: SENTENCE", in the order of the manifest.
     """
 
     spec: AppSpec
     secrets: dict[str, bytes] = {}
     configs: dict[str, bytes] = {}
+    builds: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -78,7 +80,13 @@ def convert(
         configs=config_specs,
         ownership=x_pilothouse.ownership(root),
     )
-    return Converted(warnings=findings.finish(places or {}), spec=spec, secrets=secrets, configs=configs)
+    return Converted(
+        warnings=findings.finish(places or {}),
+        spec=spec,
+        secrets=secrets,
+        configs=configs,
+        builds=builds.commands(app, entries),
+    )
 
 
 def convert_loaded(loaded: Loaded) -> Converted:
