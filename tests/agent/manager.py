@@ -142,17 +142,23 @@ class Manager:
 class Node:
     """A machine with a fake engine on which agents come and go."""
 
-    def __init__(self, directory, *images):
-        self.host = FakeHost(SystemClock(), *(images or (FakeImage(ref=IMAGE),)))
+    def __init__(self, directory, *images, host=None, seed=0):
+        self.host = host or FakeHost(SystemClock(), *(images or (FakeImage(ref=IMAGE),)))
+        self.seed = seed
         self.directory = directory
         self.engine = None
+
+    @property
+    def installation(self):
+        """The id of the agents that come here."""
+        return (self.directory / "data" / "installation-id").read_text().strip()
 
     @contextlib.asynccontextmanager
     async def agent(self, manager, *, engine=None):
         """Have an agent running; its death is raised at the end."""
         self.engine = engine or FakeEngine(self.host)
         clock = SystemClock()
-        made = Agent(manager, self.engine, clock, SeededIds(), self.directory / "data", self.directory / "run")
+        made = Agent(manager, self.engine, clock, SeededIds(self.seed), self.directory / "data", self.directory / "run")
         async with asyncio.TaskGroup() as group:
             running = group.create_task(made.run())
             try:
@@ -163,7 +169,9 @@ class Node:
     async def serve_through_a_crash(self, manager, engine):
         """Run an agent on *engine*, which may kill it, and when it is dead a second one, for ever."""
         for each in (engine, FakeEngine(self.host)):
-            made = Agent(manager, each, SystemClock(), SeededIds(), self.directory / "data", self.directory / "run")
+            made = Agent(
+                manager, each, SystemClock(), SeededIds(self.seed), self.directory / "data", self.directory / "run"
+            )
             try:
                 await made.run()
             except BaseExceptionGroup as group:

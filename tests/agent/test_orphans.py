@@ -4,12 +4,18 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilothouse.agent.orphans import Leftovers, leftovers
+from pilothouse.agent import orphans
+from pilothouse.agent.orphans import Leftovers
 from pilothouse.agent.plan import hook_name
 from pilothouse.model.names import container_name
 from pilothouse.model.spec import Hook
 from pilothouse.model.states import TaskState
-from tests.agent.world import make_assignment, make_network, make_state, make_task, make_volume
+from tests.agent.world import INSTALLATION, make_assignment, make_network, make_state, make_task, make_volume
+
+
+def leftovers(*arguments, **keywords):
+    """Ask on behalf of INSTALLATION."""
+    return orphans.leftovers(*arguments, installation=INSTALLATION, **keywords)
 
 
 def test_a_container_without_a_task_is_an_orphan_and_an_assigned_one_is_not():
@@ -40,6 +46,23 @@ def test_hook_containers_stay_while_a_task_needs_them():
 def test_a_container_that_is_being_adopted_is_left_alone():
     task = make_task()
     assert leftovers(make_assignment(), [make_state(task)], (), protected={task.id}).containers == ()
+
+
+def test_a_container_of_another_installation_is_left_alone_whatever_it_is_called():
+    mine = make_task(1)
+    other = make_state(make_task(2), installation="i00000000002")
+    twin = make_state(mine, name="ph.shop.api.1.t00000000001", installation="i00000000002")
+    assert leftovers(make_assignment(mine), [other, twin], (), known={"t00000000002"}) == Leftovers()
+
+
+def test_a_container_that_nobody_labelled_goes_only_if_its_task_is_known_to_have_been_ours():
+    task = make_task()
+    adopted = make_state(task, installation="")
+    assert leftovers(make_assignment(), [adopted], ()).containers == ()
+    assert leftovers(make_assignment(), [adopted], (), known={task.id}).containers == (adopted.name,)
+    moved = make_state(task, name="ph.shop.api.1.t00000000001", installation="")
+    dead = msgspec.structs.replace(task, state=TaskState.FAILED)
+    assert leftovers(make_assignment(dead), [moved], ()).containers == (moved.name,)
 
 
 def test_what_the_manager_removes_goes_and_what_nobody_knows_goes_when_it_is_not_used():

@@ -12,6 +12,7 @@ from pilothouse.model.wire import Assignment
 
 IMAGE = "web:1"
 PRINT = "0123456789abcdef"
+INSTALLATION = "i00000000001"
 
 
 def make_task(number=1, *, service="web", slot=1, container=None, spec=None, **changes):
@@ -49,8 +50,16 @@ def make_assignment(*tasks, revision=1, networks=None, volumes=(), **changes):
 
 
 def make_state(task, phase="running", *, code=0, **changes):
-    """Return the state of the task's container."""
+    """Return the state of the task's container, made by INSTALLATION unless *changes* say otherwise."""
     ended = ExitStatus(code=code, started_at=1.0, finished_at=2.0) if phase == "exited" else None
     name = container_name(task)
-    state = ContainerState(name=name, task_id=task.id, id="c1", image_id="sha256:1", phase=phase, exit=ended)
+    state = ContainerState(
+        name=name,
+        task_id=task.id,
+        id="c1",
+        image_id="sha256:1",
+        phase=phase,
+        exit=ended,
+        installation=INSTALLATION,
+    )
     return msgspec.structs.replace(state, **changes)

@@ -51,6 +51,8 @@ class Agent:
         self._workers: dict[str, Worker] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._found: dict[str, ContainerState] | None = None
+        self._known: set[str] = set()
+        self._leaving: set[str] = set()
         self._sweep_now = asyncio.Event()
         self.services = Services(self._kit, self._workers.get)
 
@@ -103,6 +105,7 @@ class Agent:
         first, kit.assignment = self._found is not None, assignment
         found = self._found or {}
         wanted = {task.id for task in assignment.tasks}
+        self._known |= wanted
         for task in assignment.tasks:
             worker = self._workers.get(task.id)
             if worker is not None:
@@ -143,7 +146,8 @@ class Agent:
             self._running.pop(task_id).cancel()
             self._kit.archive.forget(task_id)
             if not worker.over:
-                group.create_task(self._remove(worker.name))
+                self._leaving.add(worker.name)
+                group.create_task(self._finish(worker))
             self._kit.files.wipe(task_id)
             if worker.task.spec.pre_start:
                 self._sweep_now.set()
@@ -201,9 +205,18 @@ class Agent:
         """Remove what does not belong; return False if something is still in use and should be tried again soon."""
         networks = await self._kit.networks.refresh()
         await self._kit.volumes.refresh()
-        found = leftovers(self._kit.assignment, states, networks, self.services.protected())
+        existing = {state.task_id for state in states}
+        self._known = {task_id for task_id in self._known if task_id in self._workers or task_id in existing}
+        found = leftovers(
+            self._kit.assignment,
+            states,
+            networks,
+            self.services.protected(),
+            installation=self._kit.installation,
+            known=self._known,
+        )
         for name in found.containers:
-            await self._remove(name)
+            await self._remove_orphan(name)
         return await self._remove_places(found)
 
     async def _remove_places(self, found: Leftovers) -> bool:
@@ -222,9 +235,30 @@ class Agent:
             await self._kit.networks.remove(name)
         return done
 
-    async def _remove(self, name: str) -> None:
-        """Stop and remove a container that belongs to no task; a failure leaves it to the next sweep."""
+    async def _finish(self, worker: Worker) -> None:
+        """Remove the container of a task that was forgotten before its worker had cleaned up."""
+        if not worker.ended:
+            log.event("info", "container.orphaned", name=worker.name)
+        await self._remove(worker.name)
+        self._leaving.discard(worker.name)
+        self._sweep_if_due()
+
+    async def _remove_orphan(self, name: str) -> None:
+        """Remove a container that belongs to no task, unless that is being done or was done meanwhile."""
+        if name in self._leaving:
+            return
+        try:
+            if await self._kit.engine.inspect(name) is None:
+                return
+        except PilothouseError as error:
+            log.event("warning", "container.stays", name=name, error=str(error))
+            self._sweep_now.set()
+            return
         log.event("info", "container.orphaned", name=name)
+        await self._remove(name)
+
+    async def _remove(self, name: str) -> None:
+        """Stop and remove a container; a failure leaves it to the next sweep."""
         try:
             await self._kit.engine.stop(name, ORPHAN_GRACE_SECONDS)
             await self._kit.engine.remove(name)

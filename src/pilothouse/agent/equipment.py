@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Callable
 
 from pilothouse.agent.hooks import Hooks
+from pilothouse.agent.installation import installation_id
 from pilothouse.agent.logs.archive import LogArchive
 from pilothouse.agent.network.driver import EngineNetworks, NetworkDriver
 from pilothouse.agent.reports import Reports
@@ -23,6 +24,7 @@ class Equipment:
     """One of each, and the newest assignment.
 
     Attributes:
+        installation: Whose things on the engine are ours.
         gate: Bounds how many commands run in containers at once.
         neighbours: Says which container stands for each service a task refers to.
     """
@@ -39,11 +41,12 @@ class Equipment:
         self.engine = engine
         self.clock = clock
         self.ids = ids
-        self.networks: NetworkDriver = EngineNetworks(engine)
-        self.volumes = NamedVolumes(engine)
+        self.installation = installation_id(data_directory, ids)
+        self.networks: NetworkDriver = EngineNetworks(engine, self.installation)
+        self.volumes = NamedVolumes(engine, self.installation)
         self.files = MemoryFiles(run_directory / "files")
         self.archive = LogArchive(data_directory / "logs")
-        self.hooks = Hooks(engine)
+        self.hooks = Hooks(engine, self.installation)
         self.reports = Reports(link, clock, ids)
         self.gate = asyncio.Semaphore(max(2, os.cpu_count() or 1))
         self.assignment = Assignment(revision=-1)

@@ -28,8 +28,9 @@ class HookFailure(Value, frozen=True, kw_only=True):
 class Hooks:
     """Runs hooks; two tasks that need the same container of a `pre_start` hook take turns."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, installation: str) -> None:
         self._engine = engine
+        self._installation = installation
         self._once = Once()
 
     async def pre_start(self, task: Task, around: Surroundings) -> HookFailure | None:
@@ -91,6 +92,11 @@ class Hooks:
         if found is not None and found.exit is not None:
             if found.exit.code == 0:
                 return None
+            if found.installation != self._installation:
+                raise PermanentError(
+                    f"the container {name} of another Pilothouse installation is in the way of its pre_start hook "
+                    f"{index + 1}: give the app another name on one of the two"
+                )
             # Of an earlier task, or of this one before a crash: either way it has not passed.
             await self._engine.remove(name)
             found = None

@@ -1,6 +1,7 @@
 """What is on the node and should not be, as a pure function: what exists against what is assigned.
 
-Only what is ours is ever named: containers by their name, networks and volumes by the assignment or the engine's label.
+Only what this installation made is ever named, by the label it wrote when it made it; and a container without such a
+label, which was adopted, if its task is known to have been ours.
 """
 
 from collections.abc import Collection
@@ -36,14 +37,19 @@ def leftovers(
     containers: Collection[ContainerState],
     network_names: Collection[str],
     protected: Collection[str] = (),
+    *,
+    installation: str,
+    known: Collection[str] = (),
 ) -> Leftovers:
     """Return what has to go from the node.
 
     Args:
         assignment: What belongs on the node.
-        containers: Every container of ours on the engine.
-        network_names: Every network on the engine that carries our label.
+        containers: Every container on the engine whose name is one of ours, of other installations too.
+        network_names: Every network on the engine that this installation made.
         protected: Ids of tasks that will be assigned in a moment (they are being adopted).
+        installation: The id of this one.
+        known: Ids of tasks that were assigned to this agent before.
     """
     wanted = {container_name(task) for task in assignment.tasks}
     wanted |= {name for task in assignment.tasks if not task.state.terminal for name in hook_names(task)}
@@ -54,7 +60,14 @@ def leftovers(
     staying = [task for task in assignment.tasks if task.app not in going]
     records = {name for task in staying for name in hook_names(task) if not name.endswith(task.id)}
     wanted |= {state.name for state in containers if state.name in records and state.phase == "exited"}
-    foreign = [state.name for state in containers if state.name not in wanted and state.task_id not in protected]
+    ours = {task.id for task in assignment.tasks} | set(known)
+    foreign = [
+        state.name
+        for state in containers
+        if state.name not in wanted
+        and state.task_id not in protected
+        and (state.installation == installation if state.installation else state.task_id in ours)
+    ]
     # A network goes after the last container on it; until then removing it would only be refused.
     busy = {name for state in containers for name in state.addresses}
     known = {network.spec.name for network in assignment.networks}

@@ -15,7 +15,7 @@ from pilothouse.errors import PermanentError, TemporaryError
 from pilothouse.model.base import Value
 from pilothouse.model.container import Healthcheck, Mount, MountKind, NetworkAttachment
 from pilothouse.model.hardening import harden
-from pilothouse.model.names import RESERVED_LABEL_PREFIX, TASK_LABEL, container_name, display_name
+from pilothouse.model.names import INSTALLATION_LABEL, RESERVED_LABEL_PREFIX, TASK_LABEL, container_name, display_name
 from pilothouse.model.objects import Network, Task, Volume
 from pilothouse.model.spec import Hook
 from pilothouse.model.wire import Assignment
@@ -31,12 +31,14 @@ class Surroundings(Value, frozen=True, kw_only=True):
 
     Attributes:
         assignment: Of this node.
+        installation: Whose container it will be.
         hostname: The node's.
         neighbours: The engine's id of the container that stands for each service of the task's app, where one runs.
         files: Path on the node of each of the task's secrets and configs, by its target in the container.
     """
 
     assignment: Assignment
+    installation: str = ""
     hostname: str = ""
     neighbours: Mapping[str, str] = {}
     files: Mapping[str, str] = {}
@@ -64,7 +66,7 @@ def plan_container(task: Task, around: Surroundings) -> ContainerPlan:
         pid=_shared(spec.privileges.pid, "pid", around),
         uts=_shared(spec.privileges.uts, "uts", around),
         volumes_from=tuple(_volumes_from(source, around) for source in spec.volumes_from),
-        labels={**spec.labels, **_labels(task)},
+        labels={**spec.labels, **_labels(task, around)},
     )
 
 
@@ -99,7 +101,7 @@ def plan_hook(task: Task, index: int, around: Surroundings, image: str) -> Conta
         endpoints=() if mode else _endpoints(task, around, ()),
         network_mode=mode,
         volumes_from=tuple(_volumes_from(source, around) for source in spec.volumes_from),
-        labels={**spec.labels, **_labels(task), f"{RESERVED_LABEL_PREFIX}hook": f"pre_start.{index}"},
+        labels={**spec.labels, **_labels(task, around), f"{RESERVED_LABEL_PREFIX}hook": f"pre_start.{index}"},
     )
 
 
@@ -227,8 +229,10 @@ def _aliases(task: Task, assignment: Assignment) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def _labels(task: Task) -> dict[str, str]:
+def _labels(task: Task, around: Surroundings) -> dict[str, str]:
+    ours = {INSTALLATION_LABEL: around.installation} if around.installation else {}
     return {
+        **ours,
         "com.docker.compose.project": task.app,
         "com.docker.compose.service": task.service,
         "com.docker.compose.container-number": str(task.slot or 1),

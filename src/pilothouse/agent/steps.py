@@ -42,7 +42,12 @@ async def prepare(task: Task, kit: Equipment) -> ContainerState:
             kit.files.write(task.id, files, made.user)
             return made
     return ContainerState(
-        name=plan.name, task_id=task.id, id=container_id, image_id=task.image.id or plan.image, phase="created"
+        name=plan.name,
+        task_id=task.id,
+        id=container_id,
+        image_id=task.image.id or plan.image,
+        phase="created",
+        installation=kit.installation,
     )
 
 
@@ -70,6 +75,7 @@ def surroundings(task: Task, kit: Equipment, files: tuple[PlannedFile, ...]) -> 
     """Return what the plan of *task* needs to know."""
     return Surroundings(
         assignment=kit.assignment,
+        installation=kit.installation,
         hostname=kit.hostname,
         neighbours=kit.neighbours(task),
         files=kit.files.paths(task.id, files),

@@ -49,6 +49,11 @@ class Worker:
         self._stopping_since: float | None = None
 
     @property
+    def ended(self) -> bool:
+        """Whether the task ended; something of it may be left on the node."""
+        return self._life.state.terminal
+
+    @property
     def over(self) -> bool:
         """Whether the task ended and nothing of it is left on the node."""
         life = self._life

@@ -11,6 +11,7 @@ from pilothouse.model.objects import Task
 PREFIX = "ph"
 TASK_LABEL = "io.pilothouse.task"
 APP_LABEL = "io.pilothouse.app"
+INSTALLATION_LABEL = "io.pilothouse.installation"
 RESERVED_LABEL_PREFIX = "io.pilothouse."
 
 _APP = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")

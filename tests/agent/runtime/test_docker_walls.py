@@ -319,7 +319,8 @@ async def test_a_network_of_compose_is_used_by_the_app_of_its_project_and_never_
         await docker.ensure_network("check_default", NetworkPlan(app="check", spec=spec))
         with pytest.raises(PermanentError, match="is not of app other"):
             await docker.ensure_network("check_default", NetworkPlan(app="other", spec=spec))
-        assert not await docker.remove_network("check_default")
+        assert await docker.remove_network("check_default"), "nothing of ours is there to remove"
+        assert docker_host.request("GET", "/networks/check_default")[0] == 200
     finally:
         docker_host.request("DELETE", "/networks/check_default")
 
@@ -361,3 +362,21 @@ async def test_a_command_that_could_not_start_leaves_a_container_that_can_be_rem
         await engine.start(wanted.name)
     assert (await engine.inspect(wanted.name)).phase in {"created", "exited"}
     await engine.remove(wanted.name)
+
+
+async def test_what_an_installation_makes_carries_its_id_and_only_it_can_remove_it(docker, docker_host):
+    spec = NetworkSpec(key="own", name="check_own")
+    try:
+        await docker.ensure_network("check_own", NetworkPlan(app="check", installation="one", spec=spec))
+        await docker.ensure_volume("check_own", "check", "", {}, "one")
+        assert "check_own" not in await docker.list_networks("two")
+        assert "check_own" in await docker.list_networks("one")
+        for remove in (docker.remove_network, docker.remove_volume):
+            assert await remove("check_own", "two")
+        assert docker_host.request("GET", "/networks/check_own")[0] == 200
+        assert docker_host.request("GET", "/volumes/check_own")[0] == 200
+    finally:
+        for remove in (docker.remove_network, docker.remove_volume):
+            assert await remove("check_own", "one")
+    assert docker_host.request("GET", "/networks/check_own")[0] == 404
+    assert docker_host.request("GET", "/volumes/check_own")[0] == 404

@@ -18,7 +18,7 @@ class NetworkDriver(Protocol):
         ...
 
     async def remove(self, name: str) -> bool:
-        """Remove a network of ours by its engine name if nothing uses it; return whether it is gone."""
+        """Remove a network we made by its engine name if nothing uses it; return False if that has to wait."""
         ...
 
     async def refresh(self) -> tuple[str, ...]:
@@ -33,22 +33,23 @@ class NetworkDriver(Protocol):
 class EngineNetworks:
     """One engine network for each Compose network."""
 
-    def __init__(self, engine: Networks) -> None:
+    def __init__(self, engine: Networks, installation: str) -> None:
         self._engine = engine
+        self._installation = installation
         self._once = Once()
 
     async def ensure(self, network: Network) -> None:
         name = network.spec.name
-        plan = NetworkPlan(app=network.app, spec=network.spec)
+        plan = NetworkPlan(app=network.app, installation=self._installation, spec=network.spec)
         await self._once.ensure(name, lambda: self._engine.ensure_network(name, plan))
 
     async def remove(self, name: str) -> bool:
         async with self._once.alone(name):
             self._once.forget(name)
-            return await self._engine.remove_network(name)
+            return await self._engine.remove_network(name, self._installation)
 
     async def refresh(self) -> tuple[str, ...]:
-        names = await self._engine.list_networks()
+        names = await self._engine.list_networks(self._installation)
         self._once.keep(names)
         return names
 

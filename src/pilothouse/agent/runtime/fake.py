@@ -186,32 +186,43 @@ class FakeEngine:
                 raise PermanentError(f"the external network {name} does not exist on this node")
             if owner is not None and owner != options.app and not options.spec.external:
                 raise PermanentError(f"the network {name} exists and is not of app {options.app}")
-            self.host.networks.setdefault(name, options.app)
+            if owner is None:
+                self.host.networks[name] = options.app
+                self.host.makers[f"network {name}"] = options.installation
 
-    async def remove_network(self, name: str) -> bool:
+    async def remove_network(self, name: str, installation: str = "") -> bool:
         async with self._call("remove_network", name):
-            owner = self.host.networks.get(name)
+            if not self.host.networks.get(name) or self.host.makers.get(f"network {name}", "") != installation:
+                return True
             used = any(c.running and name in c.state.addresses for c in self.host.containers.values())
-            if not owner or used:
-                return owner is None
+            if used:
+                return False
             del self.host.networks[name]
+            self.host.makers.pop(f"network {name}", None)
             return True
 
-    async def list_networks(self) -> tuple[str, ...]:
+    async def list_networks(self, installation: str = "") -> tuple[str, ...]:
         async with self._call("list_networks"):
-            return tuple(sorted(name for name, app in self.host.networks.items() if app))
+            ours = (name for name, app in self.host.networks.items() if app)
+            return tuple(sorted(n for n in ours if self.host.makers.get(f"network {n}", "") == installation))
 
-    async def ensure_volume(self, name: str, app: str, driver: str, options: dict[str, str]) -> None:
+    async def ensure_volume(
+        self, name: str, app: str, driver: str, options: dict[str, str], installation: str = ""
+    ) -> None:
         async with self._call("ensure_volume", name):
-            self.host.volumes.setdefault(name, app)
+            if name not in self.host.volumes:
+                self.host.volumes[name] = app
+                self.host.makers[f"volume {name}"] = installation
 
-    async def remove_volume(self, name: str) -> bool:
+    async def remove_volume(self, name: str, installation: str = "") -> bool:
         async with self._call("remove_volume", name):
-            owner = self.host.volumes.get(name)
+            if not self.host.volumes.get(name) or self.host.makers.get(f"volume {name}", "") != installation:
+                return True
             used = any(m.kind == "volume" and m.source == name for c in self._plans() for m in c.mounts)
-            if not owner or used:
-                return owner is None
+            if used:
+                return False
             del self.host.volumes[name]
+            self.host.makers.pop(f"volume {name}", None)
             return True
 
     async def list_volumes(self) -> tuple[str, ...]:

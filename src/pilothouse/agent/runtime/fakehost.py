@@ -15,7 +15,7 @@ from pilothouse.clock import Clock
 from pilothouse.errors import NotFoundError
 from pilothouse.model.base import Value
 from pilothouse.model.container import ContainerSpec
-from pilothouse.model.names import task_id_of
+from pilothouse.model.names import INSTALLATION_LABEL, task_id_of
 from pilothouse.model.spec import Resources
 from pilothouse.model.wire import ForeignContainer, LogLine, Stream
 
@@ -71,7 +71,12 @@ class FakeContainer:
         self.plan = plan
         self.image = image
         self.state = ContainerState(
-            name=plan.name, task_id=task_id_of(plan.name) or "", id=self.id, image_id=image.image_id, phase="created"
+            name=plan.name,
+            task_id=task_id_of(plan.name) or "",
+            id=self.id,
+            image_id=image.image_id,
+            phase="created",
+            installation=plan.labels.get(INSTALLATION_LABEL, ""),
         )
         self.logs: list[LogLine] = []
         self.due: list[tuple[float, Callable[[float], None]]] = []
@@ -92,6 +97,7 @@ class FakeHost:
     Attributes:
         images: By reference; assign to push a new image or change a script for later containers.
         networks, volumes: The app each belongs to ("" is not ours), by name.
+        makers: The installation that made each network and volume, by "network NAME" and "volume NAME".
         capacity: What `describe` says the node has.
         changes: The name of every container that changed, in order, for ever.
         down: The daemon does not answer; `outage` and `recover` set it.
@@ -103,6 +109,7 @@ class FakeHost:
         self.containers: dict[str, FakeContainer] = {}
         self.networks: dict[str, str] = {}
         self.volumes: dict[str, str] = {}
+        self.makers: dict[str, str] = {}
         self.foreign: list[ForeignContainer] = []
         self.capacity = capacity or Resources(cpu_nano=4_000_000_000, memory_bytes=8 << 30, pids=32_768)
         self.changes: list[str] = []

@@ -97,6 +97,7 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
         addresses: By the engine's network name.
         exit: Set once it exited.
         user: What its processes run as, the image's own where the plan said nothing; "" is root.
+        installation: The id of the installation that made it, by its label; "" for one that was adopted.
     """
 
     name: str
@@ -110,6 +111,7 @@ class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     addresses: dict[str, str] = {}
     exit: ExitStatus | None = None
     user: str = ""
+    installation: str = ""
 
 
 class Runtime(Protocol):
@@ -203,31 +205,40 @@ class Networks(Protocol):
         """Make a network of that name exist; one that exists with our label or as external is left alone."""
         ...
 
-    async def remove_network(self, name: str) -> bool:
-        """Remove a network of ours if nothing uses it; return whether it is gone. One that is not ours is left."""
+    async def remove_network(self, name: str, installation: str = "") -> bool:
+        """Remove a network that *installation* made if nothing uses it; return False if it has to wait.
+
+        One of that name that carries no label of ours, or another installation's, is left: nothing is to be done.
+        """
         ...
 
-    async def list_networks(self) -> tuple[str, ...]:
-        """Return the names of the networks that carry our label."""
+    async def list_networks(self, installation: str = "") -> tuple[str, ...]:
+        """Return the names of the networks that *installation* made."""
         ...
 
 
 class NetworkPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A network to make: the spec and the app it is of."""
+    """A network to make: the spec, and the app and the installation it is of."""
 
     app: str
+    installation: str = ""
     spec: NetworkSpec
 
 
 class Volumes(Protocol):
     """A runtime with named volumes."""
 
-    async def ensure_volume(self, name: str, app: str, driver: str, options: dict[str, str]) -> None:
+    async def ensure_volume(
+        self, name: str, app: str, driver: str, options: dict[str, str], installation: str = ""
+    ) -> None:
         """Make a volume of that name exist; an existing one is left as it is."""
         ...
 
-    async def remove_volume(self, name: str) -> bool:
-        """Remove a volume of ours if nothing uses it; return whether it is gone."""
+    async def remove_volume(self, name: str, installation: str = "") -> bool:
+        """Remove a volume that *installation* made if nothing uses it; return False if it has to wait.
+
+        One of that name that carries no label of ours, or another installation's, is left: nothing is to be done.
+        """
         ...
 
     async def list_volumes(self) -> tuple[str, ...]:

@@ -8,8 +8,9 @@ from pilothouse.model.objects import Volume
 class NamedVolumes:
     """The volumes of apps on this node."""
 
-    def __init__(self, engine: Volumes) -> None:
+    def __init__(self, engine: Volumes, installation: str) -> None:
         self._engine = engine
+        self._installation = installation
         self._once = Once()
 
     async def ensure(self, volume: Volume) -> None:
@@ -18,16 +19,19 @@ class NamedVolumes:
         if spec.external:
             return
         await self._once.ensure(
-            spec.name, lambda: self._engine.ensure_volume(spec.name, volume.app, spec.driver, spec.driver_opts)
+            spec.name,
+            lambda: self._engine.ensure_volume(
+                spec.name, volume.app, spec.driver, spec.driver_opts, self._installation
+            ),
         )
 
     async def remove(self, volume: Volume) -> bool:
-        """Remove the volume if nothing uses it; return whether it is gone. An external one is only forgotten."""
+        """Remove the volume if nothing uses it; return False if that has to wait. What we did not make is forgotten."""
         if volume.spec.external:
             return True
         async with self._once.alone(volume.spec.name):
             self._once.forget(volume.spec.name)
-            return await self._engine.remove_volume(volume.spec.name)
+            return await self._engine.remove_volume(volume.spec.name, self._installation)
 
     async def refresh(self) -> None:
         """Look at what exists instead of trusting what was known."""

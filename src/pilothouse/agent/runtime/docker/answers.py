@@ -11,7 +11,7 @@ import msgspec
 
 from pilothouse.agent.runtime.interface import ContainerState, ExitStatus
 from pilothouse.errors import TemporaryError
-from pilothouse.model.names import RESERVED_LABEL_PREFIX, task_id_of
+from pilothouse.model.names import INSTALLATION_LABEL, RESERVED_LABEL_PREFIX, task_id_of
 from pilothouse.model.wire import ForeignContainer
 
 T = TypeVar("T")
@@ -225,6 +225,7 @@ def state_of(answer: ContainerAnswer) -> ContainerState:
         else {},
         exit=None if running or phase == "created" else exit_of(state),
         user=answer.config.user,
+        installation=(answer.config.labels or {}).get(INSTALLATION_LABEL, ""),
     )
 
 

@@ -8,7 +8,7 @@ from pilothouse.agent.runtime.docker.failures import MissingError, TakenError
 from pilothouse.agent.runtime.docker.part import Part
 from pilothouse.agent.runtime.interface import NetworkPlan
 from pilothouse.errors import PermanentError, TemporaryError
-from pilothouse.model.names import APP_LABEL
+from pilothouse.model.names import APP_LABEL, INSTALLATION_LABEL
 from pilothouse.model.spec import NetworkSpec
 
 COMPOSE_PROJECT = "com.docker.compose.project"
@@ -36,12 +36,10 @@ class Networks(Part):
                 return
         _check_owner(name, options, found.labels if found else None)
 
-    async def remove_network(self, name: str) -> bool:
+    async def remove_network(self, name: str, installation: str = "") -> bool:
         found = await self._network(name)
-        if found is None:
+        if found is None or not _made_by(installation, found.labels):
             return True
-        if APP_LABEL not in (found.labels or {}):
-            return False
         try:
             await self._client.call("DELETE", f"/networks/{name}", f"remove the network {name}", type(None))
         except MissingError:
@@ -50,9 +48,9 @@ class Networks(Part):
             return False
         return True
 
-    async def list_networks(self) -> tuple[str, ...]:
+    async def list_networks(self, installation: str = "") -> tuple[str, ...]:
         found = await self._client.call("GET", "/networks", "list networks", list[LabelledAnswer], params=_OURS)
-        return tuple(sorted(each.name for each in found))
+        return tuple(sorted(each.name for each in found if _made_by(installation, each.labels)))
 
     async def _network(self, name: str) -> LabelledAnswer | None:
         try:
@@ -65,18 +63,19 @@ class Networks(Part):
 class Volumes(Part):
     """Make, remove and list volumes."""
 
-    async def ensure_volume(self, name: str, app: str, driver: str, options: dict[str, str]) -> None:
+    async def ensure_volume(
+        self, name: str, app: str, driver: str, options: dict[str, str], installation: str = ""
+    ) -> None:
         if await self._volume(name) is not None:
             return
-        body = {"Name": name, "Driver": driver or "local", "DriverOpts": options, "Labels": {APP_LABEL: app}}
+        labels = _ours(app, installation)
+        body = {"Name": name, "Driver": driver or "local", "DriverOpts": options, "Labels": labels}
         await self._client.call("POST", "/volumes/create", f"create the volume {name}", LabelledAnswer, body=body)
 
-    async def remove_volume(self, name: str) -> bool:
+    async def remove_volume(self, name: str, installation: str = "") -> bool:
         found = await self._volume(name)
-        if found is None:
+        if found is None or not _made_by(installation, found.labels):
             return True
-        if APP_LABEL not in (found.labels or {}):
-            return False
         try:
             await self._client.call("DELETE", f"/volumes/{name}", f"remove the volume {name}", type(None))
         except MissingError:
@@ -96,6 +95,15 @@ class Volumes(Part):
             return None
 
 
+def _ours(app: str, installation: str) -> dict[str, str]:
+    return {APP_LABEL: app, **({INSTALLATION_LABEL: installation} if installation else {})}
+
+
+def _made_by(installation: str, labels: dict[str, str] | None) -> bool:
+    found = labels or {}
+    return APP_LABEL in found and found.get(INSTALLATION_LABEL, "") == installation
+
+
 def network_body(name: str, options: NetworkPlan, dialect: Dialect) -> dict[str, object]:
     """Return the body of `POST /networks/create`: a pure function of the plan."""
     spec = options.spec
@@ -107,7 +115,7 @@ def network_body(name: str, options: NetworkPlan, dialect: Dialect) -> dict[str,
         "Attachable": spec.attachable,
         "EnableIPv6": spec.enable_ipv6,
         "Options": dict(spec.driver_opts),
-        "Labels": {**spec.labels, APP_LABEL: options.app},
+        "Labels": {**spec.labels, **_ours(options.app, options.installation)},
     }
     if spec.ipam_driver or spec.ipam:
         body["IPAM"] = {"Driver": spec.ipam_driver or "default", "Config": _pools(spec)}
