@@ -11,7 +11,7 @@ from pilothouse import log
 from pilothouse.agent.equipment import Equipment
 from pilothouse.agent.orphans import Leftovers, leftovers
 from pilothouse.agent.plan import neighbours_of
-from pilothouse.agent.runtime.interface import ContainerState, Engine
+from pilothouse.agent.runtime.interface import ContainerState, Engine, Housed
 from pilothouse.agent.services import Services
 from pilothouse.agent.session import ManagerLink
 from pilothouse.agent.worker import Worker
@@ -74,6 +74,8 @@ class Agent:
         while True:
             try:
                 description = await self._kit.engine.describe()
+                if isinstance(self._kit.engine, Housed):
+                    self._kit.places = await self._kit.engine.places()
                 self._found = {state.name: state for state in await self._kit.engine.status()}
                 await self._link.describe(description)
             except PilothouseError as error:

@@ -3,10 +3,12 @@
 A hook runs at least once: a crash of the agent between a hook's end and the report of it makes it run again.
 """
 
+from collections.abc import Awaitable, Callable
+
 from pilothouse.agent.machine import LOG_TAIL_LINES, ending_of
 from pilothouse.agent.once import Once
 from pilothouse.agent.plan import Surroundings, hook_name, plan_hook
-from pilothouse.agent.runtime.interface import ContainerState, Engine
+from pilothouse.agent.runtime.interface import ContainerPlan, ContainerState, Engine
 from pilothouse.errors import DriverError, PermanentError, TemporaryError
 from pilothouse.model.base import Value
 from pilothouse.model.names import container_name
@@ -28,9 +30,10 @@ class HookFailure(Value, frozen=True, kw_only=True):
 class Hooks:
     """Runs hooks; two tasks that need the same container of a `pre_start` hook take turns."""
 
-    def __init__(self, engine: Engine, installation: str) -> None:
+    def __init__(self, engine: Engine, installation: str, check: Callable[[ContainerPlan], Awaitable[None]]) -> None:
         self._engine = engine
         self._installation = installation
+        self._check = check
         self._once = Once()
 
     async def pre_start(self, task: Task, around: Surroundings) -> HookFailure | None:
@@ -101,7 +104,9 @@ class Hooks:
             await self._engine.remove(name)
             found = None
         if found is None or found.phase == "created":
-            await self._engine.prepare(plan_hook(task, index, around, await self._image(task, hook)))
+            plan = plan_hook(task, index, around, await self._image(task, hook))
+            await self._check(plan)
+            await self._engine.prepare(plan)
             await self._engine.start(name)
         await self._engine.wait(name)
         found = await self._engine.inspect(name)

@@ -28,6 +28,7 @@ async def prepare(task: Task, kit: Equipment) -> ContainerState:
     if files:
         kit.files.write(task.id, files, user or "0")
     plan = plan_container(task, surroundings(task, kit, files))
+    await kit.check(plan)
     await _ensure(task, kit)
     try:
         container_id = await kit.engine.prepare(plan)

@@ -6,7 +6,7 @@ engine did what it was asked and before anybody wrote that down. `agent.runtime.
 """
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -294,6 +294,15 @@ class Adopts(Protocol):
 
     async def rename(self, container_id: str, name: str) -> None:
         """Give a container the name of a task, so that it becomes one of ours without a restart."""
+        ...
+
+
+@runtime_checkable
+class Housed(Protocol):
+    """A runtime that can say which places of the host are its own."""
+
+    async def places(self) -> tuple[str, ...]:
+        """Return the host paths of its socket and its data; no container may have them."""
         ...
 
 

@@ -1,33 +1,15 @@
 """Host paths: one spelling, who covers whom, and those no grant opens.
 
-The server cannot see a node's symbolic links; paths are compared as written, after normalisation.
+The server cannot see a node's symbolic links; paths are compared as written, after normalisation. The agent looks again
+(`agent.refusal`).
 """
 
-import posixpath
-
 from pilothouse.errors import InvalidRequestError
+from pilothouse.model.sealed import SEALED_PATHS, below, normal, sealed
 
 READ_ONLY = ":ro"
 
-# A container that reaches one of these controls the host or this platform, whatever its other limits are.
-ENGINE_SOCKETS = (
-    "/var/run/docker.sock",
-    "/run/docker.sock",
-    "/run/docker",
-    "/run/podman",
-    "/run/containerd",
-    "/run/crio",
-    "/run/user",
-    "/run/pilothouse",
-)
-OWN_DATA = ("/var/lib/docker", "/var/lib/containers", "/var/lib/containerd", "/var/lib/pilothouse")
-SEALED_PATHS = ENGINE_SOCKETS + OWN_DATA
-
-
-def normal(path: str) -> str:
-    """Return *path* without "." and ".." and doubled slashes, and with /var/run as the /run it is."""
-    flat = posixpath.normpath("/" + path.lstrip("/"))
-    return flat.removeprefix("/var") if flat == "/var/run" or flat.startswith("/var/run/") else flat
+__all__ = ["READ_ONLY", "SEALED_PATHS", "clean_grant", "covers", "normal", "sealed", "split"]
 
 
 def clean_grant(value: str) -> str:
@@ -55,14 +37,4 @@ def covers(granted: str, asked: str) -> bool:
     """Whether a grant of *granted* allows *asked*: the same path or one below it, and no more than reading if ":ro"."""
     granted_path, granted_reading = split(granted)
     asked_path, asked_reading = split(asked)
-    return _below(normal(asked_path), normal(granted_path)) and (asked_reading or not granted_reading)
-
-
-def sealed(path: str) -> bool:
-    """Whether no grant opens *path*: it is, lies below, or contains a place that controls the host or this platform."""
-    asked = normal(path)
-    return any(_below(asked, normal(place)) or _below(normal(place), asked) for place in SEALED_PATHS)
-
-
-def _below(path: str, top: str) -> bool:
-    return path == top or path.startswith(top.rstrip("/") + "/")
+    return below(normal(asked_path), normal(granted_path)) and (asked_reading or not granted_reading)

@@ -166,6 +166,7 @@ class InfoAnswer(Answer, frozen=True, kw_only=True):
     """`GET /info`."""
 
     name: str = ""
+    docker_root_dir: str = ""
     operating_system: str = ""
     architecture: str = ""
     kernel_version: str = ""

@@ -43,6 +43,10 @@ class DockerEngine(Containers, Images, Networks, Volumes, Signals, Logs, Exec):
             warnings=warnings_of(info, dialect, systemd=await asyncio.to_thread(_SYSTEMD.exists)),
         )
 
+    async def places(self) -> tuple[str, ...]:
+        info = await self._client.call("GET", "/info", "ask where the engine keeps its data", InfoAnswer)
+        return tuple(place for place in (self._client.socket, info.docker_root_dir) if place.startswith("/"))
+
     async def stats(self) -> tuple[TaskUsage, ...]:
         states = [state for state in await self.status() if state.phase == "running" and state.pid]
         readings = await asyncio.to_thread(self._read, {state.id: state.pid for state in states})
