@@ -123,8 +123,8 @@ def test_explain_says_the_sentence_first_then_the_chain_behind_it(api, command):
     lines = command("explain", "shop/web.1").out.splitlines()
     assert lines[:3] == [
         "shop/web.1 failed.",
-        "  because it exited with 137",
-        "    because it used more memory than it may",
+        "  it exited with 137",
+        "  it used more memory than it may",
     ]
     assert {"  exit code: 137", "  bye", "  image", '  image = "web:1"', '  command = ["run"]'} <= set(lines)
     assert command("explain", "--short", "shop/web.1").out.splitlines() == lines[:3]

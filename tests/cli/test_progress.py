@@ -13,6 +13,13 @@ def service(**changes):
     )
 
 
+def shop(*services):
+    return AppView(
+        name="shop", revision=1, deployed_at=0, deployed_by="", removing=False, converged=False, failed=False,
+        sentence="", services=services,
+    )  # fmt: skip
+
+
 def far(**changes):
     return service_row(service(**changes))[1]
 
@@ -31,10 +38,27 @@ def test_what_was_meant_to_end_has_completed():
 def test_every_line_is_written_once_where_nothing_can_be_drawn_in_place():
     stream = io.StringIO()
     progress = Progress(stream)
-    view = AppView(
-        name="shop", revision=1, deployed_at=0, deployed_by="", removing=False, converged=False, failed=False,
-        sentence="", services=(service(running=1, healthy=1, converged=True),),
-    )  # fmt: skip
+    view = shop(service(running=1, healthy=1, converged=True))
     progress.show(view)
     progress.show(view)
     assert stream.getvalue() == "shop/web: done: 1/1 healthy\n"
+
+
+def test_what_is_over_at_once_gets_no_line_where_nothing_can_be_drawn_in_place():
+    stream, waiting = io.StringIO(), []
+    progress = Progress(stream, later=waiting.append)
+    for sentence in ("web.1 is starting", "web.1 runs, but its startup probe has not passed yet"):
+        progress.show(shop(service(sentence=sentence)))
+    for call in waiting:
+        call()
+    progress.show(shop(service(running=1, healthy=1, converged=True)))
+    assert stream.getvalue() == (
+        "shop/web: 0/1 healthy: web.1 runs, but its startup probe has not passed yet\nshop/web: done: 1/1 healthy\n"
+    )
+
+
+def test_a_service_that_goes_is_said_to_go_once():
+    stream, waiting = io.StringIO(), []
+    Progress(stream, later=waiting.append).show(shop(service(removing=True, sentence="is being removed")))
+    waiting[0]()
+    assert stream.getvalue() == "shop/web: is being removed\n"

@@ -37,7 +37,6 @@ def test_up_ends_well_once_every_service_is_as_the_manifest_says(shop, command):
     assert done.out.startswith("shop: 2 services as the manifest says (revision 2, ")
     assert done.err.splitlines() == [
         "shop revision 2: new: web; untouched: db",
-        "shop/web: 0/1 healthy: waits for db to be healthy",
         "shop/db: done: 1/1 healthy",
         "shop/web: done: 1/1 healthy",
     ]
@@ -66,7 +65,7 @@ def test_a_failed_service_is_told_with_its_cause_and_last_lines(shop, command):
     done = command("up")
     assert done.code == 2
     said = done.err.splitlines()
-    assert "error PH108: shop will not become what the manifest says by itself" in said
+    assert "error PH108: shop is not what the manifest says" in said
     assert "  web: exits with 3 each time" in said
     assert "    | no config" in said
     assert said[-1] == "  `pilothouse explain shop/web` says more"

@@ -5,7 +5,17 @@ import pytest
 from pilothouse.model.api import AppView
 from pilothouse.model.container import ContainerSpec, Port
 from pilothouse.model.objects import Health
-from pilothouse.model.spec import Condition, Mode, Placement, RestartCondition, RestartPolicy, TaskSpec
+from pilothouse.model.spec import (
+    Condition,
+    Mode,
+    Placement,
+    Probe,
+    ProbeKind,
+    Probes,
+    RestartCondition,
+    RestartPolicy,
+    TaskSpec,
+)
 from pilothouse.model.states import TaskState
 from pilothouse.server.views import app_view, app_views, service_view, task_view, task_views
 from tests.control.world import World, needs, spec
@@ -33,7 +43,7 @@ def test_what_does_not_exist_has_no_view():
 
 def test_a_new_app_is_not_settled_and_says_what_it_waits_for():
     world = World(spec(), nodes=())
-    assert _web(world).sentence == "web.1 is about to be made"
+    assert _web(world).sentence == "web.1 has no task yet"
     world.rest()
     assert not _web(world).converged
     assert _web(world).sentence == (
@@ -46,22 +56,63 @@ def test_an_unhealthy_task_runs_but_is_not_healthy():
     world.run(world.running()[1], ready=False, health=Health.UNHEALTHY)
     view = _web(world)
     assert (view.running, view.healthy, view.converged, view.failed) == (2, 1, False, False)
-    assert view.sentence == "1 of 2 tasks are as they should be; web.2 runs, but its health check fails"
+    assert view.sentence == "1 of 2 tasks is as it should be; web.2 runs, but its health check fails"
 
 
-def test_a_crash_loop_is_told_with_its_cause():
+def test_a_crash_loop_has_failed_after_three_times_and_is_told_with_its_cause():
     world = World(spec()).rest()
-    for _ in range(3):
+    for attempt in (1, 2, 3):
         world.now = max(world.now, world.one().not_before)
         world.rest()
         world.now += 1
         world.fail(world.one(), 1)
         world.orchestrate()
+        if attempt < 3:
+            assert not _web(world).failed
+    assert _web(world).failed
     assert _web(world).sentence == (
-        "web.1 waits 2 s before the next attempt, after 3 failures in a row; "
-        "the one before it exited with code 1 after 1 s"
+        "web.1 keeps failing: it exited with code 1 after 1 s (3 times in a row); the platform goes on trying"
     )
+    world.now = world.one().not_before
+    world.rest()
+    assert _web(world).converged, "it is no failure any more once it runs"
+    (view,) = task_views(world, "shop")
+    assert view.sentence == "runs again after 3 failures in a row; counted until it has run for 10 min"
+
+
+def test_failures_of_an_older_spec_do_not_count():
+    world = World(spec()).rest()
+    for _ in range(3):
+        world.now = max(world.now, world.one().not_before)
+        world.rest()
+        world.fail(world.one(), 1)
+        world.orchestrate()
+    assert _web(world).failed
+    world.deploy(spec(image="web:2"))
     assert not _web(world).failed
+
+
+def test_a_first_deployment_that_never_passes_its_checks_has_failed_in_the_end():
+    probes = Probes(startup=Probe(kind=ProbeKind.TCP, port=80))
+    world = World(spec(task=TaskSpec(container=ContainerSpec(image="web:1"), probes=probes)))
+    world.orchestrate()
+    world.prepare()
+    world.run(world.one(), ready=False, health=Health.STARTING)
+    world.orchestrate()
+    assert _web(world).sentence == "web.1 runs, but its startup probe has not passed yet"
+    world.now += 599
+    world.orchestrate()
+    assert not _web(world).failed
+    assert min(world.wake.values()) == world.now + 1, "somebody looks when the time is up"
+    world.now += 1
+    world.orchestrate()
+    assert _web(world).failed
+    assert _web(world).sentence == (
+        "web.1 runs, but its startup probe has not passed in 10 min; it is left running and is asked on"
+    )
+    world.run(world.one(), health=Health.HEALTHY)
+    world.orchestrate()
+    assert _web(world).converged
 
 
 def test_a_parked_service_has_failed_and_so_has_its_app():
@@ -86,7 +137,9 @@ def test_three_rejections_have_failed_although_it_is_tried_on():
         world.report(world.one(), TaskState.REJECTED, message="no such image")
     world.orchestrate()
     assert _web(world).failed
-    assert _web(world).sentence == "web.1 could not be started: no such image (tried 3 times)"
+    assert _web(world).sentence == (
+        "web.1 keeps failing: it could not be started: no such image (3 times in a row); the platform goes on trying"
+    )
 
 
 def test_a_task_that_ended_well_is_done_where_it_is_meant_to_end():
@@ -127,7 +180,7 @@ def test_a_removed_app_is_never_settled():
     world.down()
     view = app_view(world, "shop")
     assert (view.removing, view.converged, view.failed) == (True, False, False)
-    assert _web(world).sentence == "is being removed: 1 task yet to stop"
+    assert _web(world).sentence == "is being removed: 1 task has yet to stop"
 
 
 def test_a_global_service_no_node_suits_is_not_settled():

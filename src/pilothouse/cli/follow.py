@@ -12,6 +12,7 @@ from pilothouse.cli.progress import Progress
 from pilothouse.clock import Clock, SystemClock
 from pilothouse.errors import DeployFailedError, NotFoundError, ServerUnavailableError
 from pilothouse.model.api import AppView, ServiceView
+from pilothouse.model.counts import count
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -71,7 +72,7 @@ def wait_converged(
             last = view
             progress.show(view)
             if view.failed:
-                raise DeployFailedError(_failure(client, view, "will not become what the manifest says by itself"))
+                raise DeployFailedError(_failure(client, view, "is not what the manifest says"))
             if view.converged:
                 return view
     if last is None:
@@ -132,9 +133,8 @@ def views(client: Client, app: str, seconds: float, clock: Clock) -> Iterator[Ap
 
 def done_sentence(view: AppView, seconds: float) -> str:
     """Return the last line of a deployment that worked."""
-    count = len(view.services)
     return (
-        f"{view.name}: {count} service{'s' * (count != 1)} as the manifest says "
+        f"{view.name}: {count(len(view.services), 'service')} as the manifest says "
         f"(revision {view.revision}, {seconds:.1f} s)"
     )
 

@@ -1,7 +1,10 @@
 """Live progress of an app: what to write is a pure function of views; in place on a terminal, else by line."""
 
+import functools
 import shutil
 import sys
+import threading
+from collections.abc import Callable
 from typing import TextIO
 
 from pilothouse.cli.output import clean, colour_wanted, format_table, paint
@@ -14,7 +17,7 @@ Row = tuple[str, str, str, str]
 def service_row(service: ServiceView) -> tuple[str, str, str]:
     """Return (name, how far, what it waits for or why it failed)."""
     if service.removing:
-        return service.name, "going", service.sentence
+        return service.name, "", service.sentence
     if service.mode.endswith("job") or service.completed > service.running:
         far = f"{service.completed}/{service.wanted} completed"
     elif service.running == service.healthy:
@@ -36,16 +39,32 @@ def mark(service: ServiceView) -> str:
 _COLOURS = {"done": "green", "failed": "red", "": "yellow"}
 
 
-class Progress:
-    """Writes how an app gets on to *stream*."""
+LASTING_SECONDS = 0.2
+"""What is over sooner is not worth a line of its own."""
+Later = Callable[[Callable[[], None]], object]
+"""Has something called from another thread after `LASTING_SECONDS`."""
 
-    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+
+def _later(call: Callable[[], None]) -> None:
+    timer = threading.Timer(LASTING_SECONDS, call)
+    timer.daemon = True
+    timer.start()
+
+
+class Progress:
+    """Writes how an app gets on to *stream*; by line only what lasts, is done or has failed."""
+
+    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False, later: Later = _later) -> None:
         self._stream = sys.stderr if stream is None else stream
         self._quiet = quiet
         self._in_place = self._stream.isatty()
         self._colour = colour_wanted(self._stream)
         self._last: dict[str, Row] = {}
         self._drawn = 0
+        self._later = later
+        self._said: dict[str, Row] = {}
+        # A line that has waited is written by another thread.
+        self._lock = threading.Lock()
 
     def show(self, view: AppView) -> None:
         """Write what *view* says that was not said yet."""
@@ -57,10 +76,26 @@ class Progress:
         if self._in_place:
             self._draw(rows)
         else:
-            for name, row in rows.items():
-                if self._last.get(name) != row:
-                    self._write(f"{view.name}/{name}: " + ": ".join(filter(None, (row[3], row[1], row[2]))))
+            self._note(view.name, rows)
         self._last = rows
+
+    def _note(self, app: str, rows: dict[str, Row]) -> None:
+        before, self._last = self._last, rows
+        for name, row in rows.items():
+            if before.get(name) == row:
+                rows[name] = before[name]
+                continue
+            if row[3]:
+                self._line(app, name, row)
+            else:
+                self._later(functools.partial(self._line, app, name, row))
+
+    def _line(self, app: str, name: str, row: Row) -> None:
+        """Write *row* unless it is over or was the last one written of its service."""
+        with self._lock:
+            if self._last.get(name) is row and self._said.get(name) != row:
+                self._said[name] = row
+                self._write(f"{app}/{name}: " + ": ".join(filter(None, (row[3], row[1], row[2]))))
 
     def say(self, text: str) -> None:
         """Write one line that stays; the table, if any, is drawn anew below it."""

@@ -137,7 +137,8 @@ class ServiceView(Value, frozen=True, kw_only=True):
         running, healthy, completed: How many current ones do; healthy = ready and not failing a check.
         outdated: Tasks of an older spec that have not gone yet.
         converged: It is as the manifest says, and settled.
-        failed: It will not become so by itself (parked, rejected for good, job failed).
+        failed: It is parked, its update stopped, its job failed, it failed three times in a row, or a task has not
+            passed its checks in 600 s; the sentence says whether the platform goes on trying.
         sentence: What it waits for or why it failed; "" if converged.
     """
 

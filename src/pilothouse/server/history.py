@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pilothouse.control.orchestrators.endings import how_it_ended
 from pilothouse.model.api import EventView
 from pilothouse.model.base import Object
+from pilothouse.model.counts import count
 from pilothouse.model.names import display_name
 from pilothouse.model.objects import (
     App,
@@ -186,7 +187,7 @@ def _node(before: Object | None, after: Object | None) -> Iterator[_Said]:
     if before.ready is not after.ready:
         yield "node.ready" if after.ready else "node.away", after.message
     if before.spec != after.spec:
-        yield "node.changed", f"availability {after.spec.availability.value}, {len(after.spec.labels)} labels"
+        yield "node.changed", f"availability {after.spec.availability.value}, {count(len(after.spec.labels), 'label')}"
 
 
 def _resource(before: Object | None, after: Object | None) -> Iterator[_Said]:

@@ -1,18 +1,21 @@
 """What one task is doing and why, in one clause; `ps`, `up` and `explain` say the same words. Pure."""
 
 from pilothouse.control.orchestrators.endings import how_it_ended
+from pilothouse.control.orchestrators.readiness import unpassed
 from pilothouse.model.objects import Health, Task
 from pilothouse.model.states import TaskState
 
 _DOING = {
-    TaskState.NEW: "waits to be given what it needs",
+    TaskState.NEW: "was just made",
     TaskState.PENDING: "waits for a node",
-    TaskState.ASSIGNED: "waits for the node to take it",
-    TaskState.ACCEPTED: "was taken by the node",
+    TaskState.ASSIGNED: "waits for its node",
+    TaskState.ACCEPTED: "waits for its node to begin",
     TaskState.PREPARING: "is being prepared",
     TaskState.READY: "is prepared",
     TaskState.STARTING: "is starting",
 }
+_SAID_BY_THE_STATE = {"", "accepted by the node", "being prepared", "prepared", "starting", "running"}
+"""What an agent reports of a state when there is no more to say than its name."""
 
 
 def task_sentence(task: Task) -> str:
@@ -28,11 +31,17 @@ def task_sentence(task: Task) -> str:
 
 def not_ready(task: Task) -> str:
     """Return why a running *task* gets no traffic; "" if it does."""
+    if task.status.message.startswith("stopping: "):
+        return f"is being stopped: {task.status.message.removeprefix('stopping: ')}"
     if task.status.health is Health.UNHEALTHY:
         return _with(task, "runs, but its health check fails")
     if task.status.health is Health.STARTING:
-        return _with(task, "runs, and its health check has not passed yet")
-    return "" if task.status.ready else _with(task, "runs, but is not ready")
+        return _with(task, f"runs, but {unpassed(task)} has not passed yet")
+    if task.status.ready:
+        return ""
+    return _with(
+        task, "runs, but its ready probe does not pass" if task.spec.probes.ready else "runs, but is not ready"
+    )
 
 
 def _dead(task: Task) -> str:
@@ -54,4 +63,7 @@ def _on_its_way(task: Task) -> str:
 
 
 def _with(task: Task, doing: str) -> str:
-    return f"{doing}: {task.status.message}" if task.status.message else doing
+    message = task.status.message
+    # An agent may not have heard yet that what it says it waits for is over.
+    old = task.state is TaskState.READY and message.startswith("prepared")
+    return doing if old or message in _SAID_BY_THE_STATE else f"{doing}: {message}"

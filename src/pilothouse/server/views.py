@@ -1,18 +1,17 @@
 """Objects as people see them: what the API answers, made from a snapshot by pure functions."""
 
-from pilothouse.control.orchestrators.endings import how_it_ended
-from pilothouse.control.orchestrators.restart import Next, after
+from pilothouse.control.orchestrators.endings import duration, how_it_ended
+from pilothouse.control.orchestrators.restart import STABLE_SECONDS, Next, after
 from pilothouse.control.orchestrators.scene import Slot, is_ready, place_name, slots
 from pilothouse.control.orchestrators.scenes import Scenes
+from pilothouse.control.orchestrators.updater import FAILURES_THAT_STOP
 from pilothouse.model.api import AppView, ServiceView, TaskView
+from pilothouse.model.counts import count, in_a_row
 from pilothouse.model.names import display_name
 from pilothouse.model.objects import App, PortBinding, Service, Task
 from pilothouse.model.states import TaskState
 from pilothouse.server.sentences import task_sentence
 from pilothouse.store.interface import ReadTx
-
-REJECTIONS_THAT_FAIL = 3
-"""A node that says "never" three times means it: the service will not come up by itself."""
 
 
 def app_views(tx: ReadTx) -> list[AppView]:
@@ -72,13 +71,22 @@ def view_of_task(scenes: Scenes, task: Task) -> TaskView:
         created_at=task.created_at,
         image=task.spec.container.image,
         node_id=task.node_id,
-        sentence=task_sentence(task),
+        sentence=task_sentence(task) or _recovering(task, service),
         failures=task.failures,
         current=service is not None and task.fingerprint == scenes.fingerprint(service),
         exit_code=status.ending.exit_code if status.ending else None,
         ports=task.ports,
         addresses=status.addresses,
     )
+
+
+def _recovering(task: Task, service: Service | None) -> str:
+    """Return what a ready task still has to do after failures before it; "" if there were none."""
+    if not task.failures or service is None:
+        return ""
+    window = service.spec.restart.window_seconds
+    enough = duration(STABLE_SECONDS if window is None else window)
+    return f"runs again after {in_a_row(task.failures)}; counted until it has run for {enough}"
 
 
 def view_of_service(scenes: Scenes, service: Service) -> ServiceView:
@@ -95,10 +103,10 @@ def view_of_service(scenes: Scenes, service: Service) -> ServiceView:
     settled = all(_is_done(service, slot) for slot in wanted)
     converged = settled and len(live) == len(current) and not removing and not nowhere
     by_id = {task.id: task for task in tasks}
-    dead_end = "" if removing else _dead_end(service, wanted, by_id)
+    dead_end = "" if removing else _dead_end(service, wanted, by_id, scenes.fingerprint(service))
     sentence = dead_end or _waits_for(service, wanted, live, by_id)
     if removing:
-        sentence = f"is being removed: {len(live)} task{'' if len(live) == 1 else 's'} yet to stop"
+        sentence = _going(len(live))
     elif nowhere:
         sentence = "no node meets its placement constraints, so it has no tasks"
     return ServiceView(
@@ -130,12 +138,13 @@ def _app_view(scenes: Scenes, app: App) -> AppView:
     failed = [view for view in services if view.failed]
     waiting = [view for view in services if not view.converged]
     if app.removing:
-        sentence = f"is being taken down: {len(services)} services are left" if services else "is being taken down"
+        left = f": {count(len(services), 'service')} left" if services else ""
+        sentence = f"is being taken down{left}"
     elif waiting:
         worst = (failed or waiting)[0]
         sentence = worst.sentence
     else:
-        sentence = f"all {len(services)} services are as the manifest says" if services else "it has no services"
+        sentence = _all_is_well(len(services))
     return AppView(
         name=app.id,
         revision=app.revision,
@@ -149,6 +158,19 @@ def _app_view(scenes: Scenes, app: App) -> AppView:
     )
 
 
+def _going(live: int) -> str:
+    if not live:
+        return "is being removed"
+    return f"is being removed: {count(live, 'task')} {'has' if live == 1 else 'have'} yet to stop"
+
+
+def _all_is_well(services: int) -> str:
+    if not services:
+        return "it has no services"
+    one = services == 1
+    return f"{'its one service is' if one else f'all {services} services are'} as the manifest says"
+
+
 def _is_done(service: Service, slot: Slot) -> bool:
     """Whether a slot is as it should be: its task runs and is ready, or has ended well where that is meant."""
     if service.spec.mode.job:
@@ -160,21 +182,26 @@ def _is_done(service: Service, slot: Slot) -> bool:
     return after(slot.latest, service.spec.restart, slot.latest.status.since).next is Next.LEAVE
 
 
-def _dead_end(service: Service, wanted: list[Slot], by_id: dict[str, Task]) -> str:
-    """Return why *service* will not become what it should be by itself; "" if it may."""
+def _dead_end(service: Service, wanted: list[Slot], by_id: dict[str, Task], fingerprint: str) -> str:
+    """Return why *service* will hardly become what it should be by itself; "" if it may.
+
+    A task of an older spec says nothing of the present one.
+    """
     if service.notice:
         return service.notice
     for slot in wanted:
         died = _last_death(slot, by_id)
-        if died is None or _is_done(service, slot):
+        if died is None or died.fingerprint != fingerprint or _is_done(service, slot):
+            continue
+        if died.state is TaskState.COMPLETE or died.desired_state is TaskState.SHUTDOWN:
             continue
         name = place_name(service, slot.key)
-        if died.state is TaskState.REJECTED and died.failures + 1 >= REJECTIONS_THAT_FAIL:
-            return f"{name} {how_it_ended(died)} (tried {died.failures + 1} times)"
-        if slot.vacant and died.state is not TaskState.COMPLETE:
-            verdict = after(died, service.spec.restart, died.status.since)
-            if verdict.next is Next.LEAVE:
-                return f"{name} failed and is not tried again: {verdict.reason}"
+        verdict = after(died, service.spec.restart, died.status.since)
+        if slot.vacant and verdict.next is Next.LEAVE:
+            return f"{name} failed and is not tried again: {verdict.reason}"
+        if verdict.failures >= FAILURES_THAT_STOP:
+            times = f"{verdict.failures} times in a row"
+            return f"{name} keeps failing: it {how_it_ended(died)} ({times}); the platform goes on trying"
     return ""
 
 
@@ -191,9 +218,12 @@ def _waits_for(service: Service, wanted: list[Slot], live: list[Task], by_id: di
     """Return what a service that is not settled waits for: the first slot that is not, by name."""
     waiting = [slot for slot in wanted if not _is_done(service, slot)]
     if not waiting:
-        return f"{len(live) - len(wanted)} tasks that are not wanted any more have yet to stop"
+        extra = len(live) - len(wanted)
+        verbs = ("is", "has") if extra == 1 else ("are", "have")
+        return f"{count(extra, 'task')} that {verbs[0]} not wanted any more {verbs[1]} yet to stop"
     done = len(wanted) - len(waiting)
-    so_far = f"{done} of {len(wanted)} tasks are as they should be; " if len(wanted) > 1 else ""
+    as_it_should = "is as it should be" if done == 1 else "are as they should be"
+    so_far = f"{done} of {len(wanted)} tasks {as_it_should}; " if len(wanted) > 1 else ""
     return f"{so_far}{place_name(service, waiting[0].key)} {_slot_sentence(waiting[0], by_id)}"
 
 
@@ -202,9 +232,9 @@ def _slot_sentence(slot: Slot, by_id: dict[str, Task]) -> str:
         return "runs on an older spec and has yet to be replaced"
     task = slot.current or next(iter(slot.stopping), slot.latest)
     if task is None:
-        return "is about to be made"
+        return "has no task yet"
     died = _last_death(slot, by_id)
     if task.state.terminal:
-        return f"{task_sentence(task)} (it is about to be made anew)"
+        return f"{task_sentence(task)} (another one is about to be made)"
     before = f"; the one before it {how_it_ended(died)}" if died is not None and task.failures else ""
     return f"{task_sentence(task)}{before}"

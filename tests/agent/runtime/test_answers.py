@@ -326,3 +326,14 @@ def test_a_pull_takes_the_login_of_its_own_registry_and_no_other(ref, expected):
 def test_a_login_file_that_is_damaged_means_no_login_and_a_login_is_never_shown():
     assert header_for("nginx", b"{") == {}
     assert "open" not in repr(Login(username="alice", password="open"))
+
+
+def test_a_start_that_failed_is_told_with_its_cause_and_not_the_layers_it_came_through():
+    said = (
+        "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: "
+        'exec: "/no/such": stat /no/such: no such file or directory: unknown'
+    )
+    assert str(refusal("start it", 400, said)) == (
+        'cannot start it: exec: "/no/such": stat /no/such: no such file or directory (status 400)'
+    )
+    assert str(refusal("start it", 409, "it is busy: unknown")) == "cannot start it: it is busy: unknown (status 409)"

@@ -39,7 +39,7 @@ def explain(*, short: bool, as_json: bool, object: str) -> None:
 def lines(found: Explanation, *, short: bool = False, colour: bool = False) -> list[str]:
     """Return what a person reads."""
     said = [found.sentence]
-    said += [f"{'  ' * (depth + 1)}because {cause}" for depth, cause in enumerate(found.causes)]
+    said += [f"  {cause}" for cause in found.causes]
     if short:
         return said
     said += _section("What changed since it last worked", found.changes, colour=colour)

@@ -12,6 +12,7 @@ from pilothouse.cli.places import Places, places, tcp_place
 from pilothouse.cli.transport import Transport
 from pilothouse.clock import SystemClock
 from pilothouse.errors import NotFoundError
+from pilothouse.model.counts import count
 
 
 @click.group()
@@ -134,7 +135,7 @@ def status(*, as_json: bool, data: str | None, run: str | None) -> int:
         f"pilothouse {info.version} runs as process {info.pid}, for {times.ago(info.started_at, SystemClock().now())}"
     )
     output.line(f"engine {info.engine or 'unknown'}; node {info.node_id or 'unknown'}")
-    output.line(f"{info.apps} apps, {info.tasks} tasks")
+    output.line(f"{count(info.apps, 'app')}, {count(info.tasks, 'task')}")
     output.line(f"{info.store} store at revision {info.revision} in {info.data_directory or 'no directory'}")
     return EXIT_DONE
 

@@ -29,7 +29,7 @@ from pilothouse.model.wire import ImageProgress
     ],
     exits={
         0: "every service is as the manifest says",
-        EXIT_FAILED: "a service failed, or is not there when the time is up; the platform goes on trying",
+        EXIT_FAILED: "a service failed (three times in a row), or is not there in time; the platform goes on trying",
         EXIT_REFUSED: "the manifest cannot be used, or needs a grant; nothing was changed",
     },
 )

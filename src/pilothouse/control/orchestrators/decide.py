@@ -4,7 +4,9 @@ from pilothouse.control.orchestrators import global_, job, replicated
 from pilothouse.control.orchestrators.changes import Decision
 from pilothouse.control.orchestrators.dependencies import stop_waits_for
 from pilothouse.control.orchestrators.plan import Plan
+from pilothouse.control.orchestrators.readiness import mind_the_start
 from pilothouse.control.orchestrators.scene import Key, Scene, slots
+from pilothouse.model.counts import count
 from pilothouse.model.objects import Node, Service, Task
 from pilothouse.model.spec import Mode
 from pilothouse.model.states import TaskState
@@ -29,8 +31,11 @@ def decide(scene: Scene, now: float) -> Decision:
     by_key = slots(scene.tasks, scene.fingerprint)
     keys = wanted_keys(scene.service, scene.tasks, scene.nodes)
     _shrink(scene, set(keys), plan)
-    keep = job.keep if scene.service.spec.mode.job else replicated.keep
-    keep(scene, by_key, keys, plan)
+    if scene.service.spec.mode.job:
+        job.keep(scene, by_key, keys, plan)
+    else:
+        replicated.keep(scene, by_key, keys, plan)
+        mind_the_start(scene, by_key, keys, plan)
     return plan.decision()
 
 
@@ -39,7 +44,9 @@ def _shrink(scene: Scene, keys: set[Key], plan: Plan) -> None:
     for task in scene.tasks:
         if task.state <= TaskState.RUNNING and (task.slot, "" if task.slot else task.node_id) not in keys:
             why = (
-                f"{len(keys)} tasks are wanted" if task.slot else f"the service has no place on {task.node_id} any more"
+                f"{count(len(keys), 'task')} {'is' if len(keys) == 1 else 'are'} wanted"
+                if task.slot
+                else f"the service has no place on {task.node_id} any more"
             )
             plan.stop(task, f"{why}: {scene.asked_by}")
 

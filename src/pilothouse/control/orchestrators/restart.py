@@ -9,6 +9,7 @@ import zlib
 from pilothouse.backoff import delay_seconds
 from pilothouse.control.orchestrators.endings import duration, how_it_ended, run_seconds
 from pilothouse.model.base import Value
+from pilothouse.model.counts import in_a_row
 from pilothouse.model.objects import Task
 from pilothouse.model.spec import RestartCondition, RestartPolicy
 from pilothouse.model.states import TaskState
@@ -55,7 +56,11 @@ def after(task: Task, policy: RestartPolicy, now: float) -> Verdict:
         return Verdict(next=Next.NOW, failures=task.failures, reason=f"the task before it {ended}")
     failures = 0 if clean or worked(task, policy) else task.failures + 1
     if failures >= limit(policy):
-        return Verdict(next=Next.PARKED, failures=failures, reason=f"failed {failures} times in a row; last it {ended}")
+        return Verdict(
+            next=Next.PARKED,
+            failures=failures,
+            reason=f"failed {'once' if failures == 1 else f'{failures} times in a row'}; last it {ended}",
+        )
     wait = _wait(task, policy, failures, clean=clean)
     not_before = min(now, _ended_at(task, now)) + wait
     return Verdict(
@@ -85,8 +90,7 @@ def waiting_reason(failures: int, wait_seconds: float) -> str:
     """Return what a replacement in back-off waits for."""
     if not failures:
         return f"waits {duration(wait_seconds)} before the next start, because the one before it ended well"
-    times = "1 failure" if failures == 1 else f"{failures} failures in a row"
-    return f"waits {duration(wait_seconds)} before the next attempt, after {times}"
+    return f"waits {duration(wait_seconds)} before the next attempt, after {in_a_row(failures)}"
 
 
 def _wait(task: Task, policy: RestartPolicy, failures: int, *, clean: bool) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from pilothouse.errors import InvalidManifestError
 from pilothouse.model.constraints import actual, normal_architecture, parse_constraint, satisfies
+from pilothouse.model.counts import count
 from pilothouse.model.objects import Availability, Node, Task
 from pilothouse.model.states import TaskState
 
@@ -142,7 +143,7 @@ def has_room_for_service(task: Task, load: Load) -> str:
     most, here = task.spec.placement.max_replicas_per_node, load.count_of(task)
     if not most or here < most:
         return ""
-    return f"has {here} tasks of {task.service} and max_replicas_per_node is {most}"
+    return f"has {count(here, 'task')} of {task.service} and max_replicas_per_node is {most}"
 
 
 FILTERS: dict[str, Callable[[Task, Load], str]] = {

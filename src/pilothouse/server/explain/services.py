@@ -4,11 +4,12 @@ from pilothouse.control.orchestrators.rollout import parallelism, update_order
 from pilothouse.control.orchestrators.scene import is_ready
 from pilothouse.control.orchestrators.scenes import Scenes
 from pilothouse.model.api import Explanation, ServiceView
+from pilothouse.model.counts import count
 from pilothouse.model.names import display_name
 from pilothouse.model.objects import App, Service, Task
 from pilothouse.model.states import TaskState
 from pilothouse.server.explain.tasks import advice, causes, changes, effective, explain_task, lost_node, what
-from pilothouse.server.explain.words import ago, count, sentence
+from pilothouse.server.explain.words import ago, sentence
 from pilothouse.server.views import view_of_service
 
 
@@ -17,9 +18,9 @@ def explain_service(scenes: Scenes, service: Service, now: float) -> Explanation
     view = view_of_service(scenes, service)
     task = spokesman(scenes, service)
     told = explain_task(scenes, task, now) if task is not None else None
-    state = "" if view.removing else _state(view, seen_last=_lost(scenes, service) is not None)
+    state = "" if view.removing else _state(scenes, view, service)
     text = f"{service.name} of {service.app} {state}{_cause(scenes, service, view, task, now)}"
-    behind = causes(scenes, task, now) if task is not None else (f"Behind it all: {_asked(scenes, service)}.",)
+    behind = causes(scenes, task, now) if task is not None else (f"It is wanted so by {_asked(scenes, service)}.",)
     return Explanation(
         object=f"service/{service.id}",
         sentence=text,
@@ -45,7 +46,9 @@ def explain_app(scenes: Scenes, app: App, now: float) -> Explanation:
     if app.removing:
         names = [view.name for view, _ in views]
         left = (
-            f"{len(names)} services have yet to stop: {', '.join(names)}" if names else "its last objects are deleted"
+            f"{count(len(names), 'service')} {'has' if len(names) == 1 else 'have'} yet to stop: {', '.join(names)}"
+            if names
+            else "its last objects are deleted"
         )
         text = sentence(f"{app.id} is being taken down", left, "it is gone when they are; deploy again to keep it")
         return Explanation(object=f"app/{app.id}", sentence=text, facts=counts)
@@ -59,7 +62,7 @@ def explain_app(scenes: Scenes, app: App, now: float) -> Explanation:
     view, service = bad[0]
     told = explain_service(scenes, service, now)
     others = [f"{other.name}: {other.sentence}." for other, _ in bad[1:]]
-    state = _state(view, seen_last=_lost(scenes, service) is not None)
+    state = _state(scenes, view, service)
     text = f"{app.id} {state}{_cause(scenes, service, view, spokesman(scenes, service), now, named=True)}"
     return Explanation(
         object=f"app/{app.id}",
@@ -83,11 +86,13 @@ def spokesman(scenes: Scenes, service: Service) -> Task | None:
     return max(scenes.tasks(service), key=rank, default=None)
 
 
-def _state(view: ServiceView, *, seen_last: bool) -> str:
+def _state(scenes: Scenes, view: ServiceView, service: Service) -> str:
     """Return how it stands, up to where the cause begins."""
     if view.failed:
-        return "has failed: "
-    if seen_last:
+        task = spokesman(scenes, service)
+        tried_on = not service.notice and task is not None and not task.state.terminal
+        return "keeps failing: " if tried_on else "has failed: "
+    if _lost(scenes, service) is not None:
         return "cannot be seen whole: "
     return "is as the manifest says: " if view.converged else "is not yet as the manifest says: "
 

@@ -9,6 +9,7 @@ from pilothouse.control.orchestrators.scene import Scene, is_ready, key_of
 from pilothouse.control.orchestrators.scenes import Scenes
 from pilothouse.model.api import Explanation
 from pilothouse.model.container import ContainerSpec
+from pilothouse.model.counts import in_a_row
 from pilothouse.model.diff import diff
 from pilothouse.model.hardening import harden
 from pilothouse.model.names import display_name
@@ -126,13 +127,13 @@ def causes(scenes: Scenes, task: Task, now: float) -> tuple[str, ...]:
     if before is not None:
         found.append(f"Before it, {before.id} {task_sentence(before) or 'ran'} ({ago(_end_of(before), now)}).")
     if task.failures:
-        found.append(f"Failures in a row in this slot: {task.failures}.")
+        found.append(f"Before it, this slot had {in_a_row(task.failures)}.")
     scene = scenes.scene(task.service_id)
     if scene is not None:
         if scene.service.notice:
             found.append(f"Notice of {task.service}: {scene.service.notice}.")
         found += _dependencies(scenes, scene, task)
-        found.append(f"Behind it all: {scene.asked_by}.")
+        found.append(f"It is wanted so by {scene.asked_by}.")
     return tuple(dict.fromkeys(cause for cause in found if cause))
 
 

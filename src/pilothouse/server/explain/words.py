@@ -24,11 +24,6 @@ def some(items: list[str], most: int = 5) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def count(number: int, noun: str) -> str:
-    """Return "1 task", "2 tasks"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def sentence(*clauses: str) -> str:
     """Return the clauses that are not empty as one sentence: joined by "; ", a capital first, a full stop last."""
     text = "; ".join(clause.rstrip(".") for clause in clauses if clause)

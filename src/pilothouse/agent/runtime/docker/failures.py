@@ -29,9 +29,13 @@ class TakenError(TemporaryError):
     """The engine says 409: a name is taken, or the thing is busy."""
 
 
+_BEFORE_THE_CAUSE = "unable to start container process: "
+"""What runtimes put last before the cause of a start that failed; all before it names only layers of the engine."""
+
+
 def refusal(what: str, status: int, message: str) -> DriverError | RuntimeUnavailableError:
     """Return the error for an answer of *status* to an attempt to do *what*."""
-    said = f"cannot {what}: {message.strip() or 'the engine gave no reason'} (status {status})"
+    said = f"cannot {what}: {cause(message) or 'the engine gave no reason'} (status {status})"
     if status == 404:
         return MissingError(said)
     if status == 409:
@@ -39,6 +43,12 @@ def refusal(what: str, status: int, message: str) -> DriverError | RuntimeUnavai
     if status == 503:
         return RuntimeUnavailableError(said)
     return PermanentError(said) if status < 500 or status == 501 else TemporaryError(said)
+
+
+def cause(message: str) -> str:
+    """Return *message* without the names of the layers it came through."""
+    _, found, last = message.strip().rpartition(_BEFORE_THE_CAUSE)
+    return last.removesuffix(": unknown") if found else last
 
 
 def pull_is_hopeless(status: int, message: str) -> bool:

@@ -1,0 +1,11 @@
+"""How many of something, in words: one place, so that nothing says "1 tasks"."""
+
+
+def count(number: int, noun: str) -> str:
+    """Return "1 task", "2 tasks", "0 tasks"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def in_a_row(failures: int) -> str:
+    """Return "1 failure", "2 failures in a row"."""
+    return count(failures, "failure") + (" in a row" if failures > 1 else "")
