@@ -36,11 +36,17 @@ class Do(enum.Enum):
 
 
 class Checks(Value, frozen=True, kw_only=True):
-    """What all probes and the engine's own check say together; *failing* is why the task must be stopped, or ""."""
+    """What all probes and the engine's own check say together.
+
+    Attributes:
+        failing: Why the task must be stopped, or "".
+        note: What else a person should read of them while the task runs, or "".
+    """
 
     health: Health = Health.NONE
     ready: bool = True
     failing: str = ""
+    note: str = ""
 
 
 class Seen(Value, frozen=True, kw_only=True):
@@ -169,7 +175,7 @@ def report(task: Task, life: Life, seen: Seen, network_keys: dict[str, str]) -> 
     last = life.last
     exited = last.exit if last else None
     status = TaskStatus(
-        message=life.message,
+        message=f"{life.message} ({seen.checks.note})" if running and seen.checks.note else life.message,
         since=life.since,
         started_at=_or(
             last.started_at if last else None, exited.started_at if exited else None, task.status.started_at

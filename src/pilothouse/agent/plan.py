@@ -168,9 +168,13 @@ def _mounts(task: Task, around: Surroundings) -> tuple[PlannedMount, ...]:
 
 def _mount(mount: Mount, task: Task, assignment: Assignment) -> PlannedMount:
     if mount.kind is MountKind.IMAGE:
-        raise PermanentError(f"the mount at {mount.target} is of type image, which is not supported: use a volume")
+        raise PermanentError(
+            f"volumes: the mount at {mount.target} is of `type: image`, which is not supported: use a volume"
+        )
     if mount.subpath:
-        raise PermanentError(f"the mount at {mount.target} has a subpath, which is not supported: mount it whole")
+        raise PermanentError(
+            f"volumes: the mount at {mount.target} has a `subpath`, which is not supported: mount it whole"
+        )
     source = mount.source
     if mount.kind is MountKind.VOLUME and source:
         source = _find("volume", source, task.app, assignment.volumes).spec.name

@@ -4,8 +4,12 @@ Each probe is a loop that sleeps until its next question; between questions noth
 """
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
+from pilothouse import log
 from pilothouse.agent.machine import Checks
 from pilothouse.agent.probes.ask import ask
 from pilothouse.agent.probes.verdict import Answers, answered, combine, early_check, forgiving, settled, wait_seconds
@@ -13,6 +17,8 @@ from pilothouse.agent.runtime.interface import Exec
 from pilothouse.clock import Clock
 from pilothouse.model.objects import Task
 from pilothouse.model.spec import Probe, Probes
+
+_NOTE_LENGTH = 300
 
 
 class Prober:
@@ -30,12 +36,15 @@ class Prober:
         self._engine = engine
         self._gate = gate
         self._answers: dict[str, Answers] = settled(task.status.ready, task.status.health)
+        self._bugs: dict[str, str] = {}
         self.engine_health = "none"
 
     @property
     def checks(self) -> Checks:
         """What all checks say together now."""
-        return combine(self._probes, self._answers, self.engine_health)
+        found = combine(self._probes, self._answers, self.engine_health)
+        note = "; ".join(f"{name}: {what}" for name, what in sorted(self._bugs.items()))
+        return msgspec.structs.replace(found, note=note)
 
     @property
     def needed(self) -> bool:
@@ -43,11 +52,32 @@ class Prober:
         return self._probes != Probes() or self._asks_early()
 
     async def run(self, address: Callable[[], str], changed: Callable[[], None]) -> None:
-        """Ask until cancelled; *changed* is called after every answer that changed the checks."""
+        """Ask until cancelled; *changed* is called after every answer that changed the checks.
+
+        A bug fails the question it happened in; one that happened between questions ends the asking. Either way the
+        checks' note says so.
+        """
+        try:
+            await self._ask_all(address, changed)
+        except Exception as error:  # noqa: BLE001 - as in `once`
+            self._bug("probes", error)
+            changed()
+
+    def _bug(self, name: str, error: Exception) -> str:
+        """Log an error that nobody foresaw, keep it for the note, and return it as an answer."""
+        log.event("error", "probe.bug", name=self._name, probe=name, error="".join(traceback.format_exception(error)))
+        self._bugs[name] = f"an error inside Pilothouse: {error!r}"[:_NOTE_LENGTH]
+        return self._bugs[name]
+
+    async def _ask_all(self, address: Callable[[], str], changed: Callable[[], None]) -> None:
 
         async def once(name: str, probe: Probe) -> None:
             before = self.checks
-            message = await ask(probe, address(), self._run)
+            try:
+                message = await ask(probe, address(), self._run)
+                self._bugs.pop(name, None)
+            except Exception as error:  # noqa: BLE001 - a bug must fail this probe and not take down the whole node
+                message = self._bug(name, error)
             self._answers[name] = answered(probe, self._of(name), message)
             if self.checks != before:
                 changed()

@@ -183,7 +183,10 @@ class FakeEngine:
         async with self._call("ensure_network", name):
             owner = self.host.networks.get(name)
             if owner is None and options.spec.external:
-                raise PermanentError(f"the external network {name} does not exist on this node")
+                raise PermanentError(
+                    f"networks.{options.spec.key} is external, and there is no network {name} on this node: create it "
+                    f"with `docker network create {name}`, or remove `external: true`"
+                )
             if owner is not None and owner != options.app and not options.spec.external:
                 raise PermanentError(f"the network {name} exists and is not of app {options.app}")
             if owner is None:
@@ -224,6 +227,10 @@ class FakeEngine:
             del self.host.volumes[name]
             self.host.makers.pop(f"volume {name}", None)
             return True
+
+    async def has_volume(self, name: str) -> bool:
+        async with self._call("has_volume", name):
+            return name in self.host.volumes
 
     async def list_volumes(self) -> tuple[str, ...]:
         async with self._call("list_volumes"):

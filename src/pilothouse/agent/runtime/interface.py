@@ -241,6 +241,10 @@ class Volumes(Protocol):
         """
         ...
 
+    async def has_volume(self, name: str) -> bool:
+        """Return whether there is a volume of that name, whoever made it."""
+        ...
+
     async def list_volumes(self) -> tuple[str, ...]:
         """Return the names of the volumes that carry our label."""
         ...

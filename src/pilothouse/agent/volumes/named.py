@@ -2,6 +2,7 @@
 
 from pilothouse.agent.once import Once
 from pilothouse.agent.runtime.interface import Volumes
+from pilothouse.errors import PermanentError
 from pilothouse.model.objects import Volume
 
 
@@ -14,9 +15,18 @@ class NamedVolumes:
         self._once = Once()
 
     async def ensure(self, volume: Volume) -> None:
-        """Make the volume exist; an external one is somebody else's to make."""
+        """Make the volume exist; an external one is somebody else's to make.
+
+        Raises:
+            PermanentError: It is external and does not exist. The engine would silently make an empty one.
+        """
         spec = volume.spec
         if spec.external:
+            if not await self._engine.has_volume(spec.name):
+                raise PermanentError(
+                    f"volumes.{spec.key} is external, and there is no volume {spec.name} on this node: create it with "
+                    f"`docker volume create {spec.name}`, or remove `external: true`"
+                )
             return
         await self._once.ensure(
             spec.name,

@@ -22,7 +22,8 @@ class Networks(Part):
         found = await self._network(name)
         if found is None and options.spec.external:
             raise PermanentError(
-                f"the external network {name} does not exist on this node: create it, or remove `external: true`"
+                f"networks.{options.spec.key} is external, and there is no network {name} on this node: create it with "
+                f"`docker network create {name}`, or remove `external: true`"
             )
         if found is None:
             body = network_body(name, options, await self._client.dialect())
@@ -83,6 +84,9 @@ class Volumes(Part):
         except TakenError:
             return False
         return True
+
+    async def has_volume(self, name: str) -> bool:
+        return await self._volume(name) is not None
 
     async def list_volumes(self) -> tuple[str, ...]:
         found = await self._client.call("GET", "/volumes", "list volumes", VolumesAnswer, params=_OURS)
