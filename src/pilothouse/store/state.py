@@ -33,13 +33,13 @@ class _Table:
                 insort(self.ids, name)
             self.objects[name] = after
         for field, index in self.indexes.items():
+            if before is not None and after is not None and getattr(before, field) == getattr(after, field):
+                continue
             self._reindex(field, index, before, after)
 
     def _reindex(self, field: str, index: dict[object, list[str]], before: Object | None, after: Object | None) -> None:
         old = None if before is None else (getattr(before, field),)
         new = None if after is None else (getattr(after, field),)
-        if old == new:
-            return
         name = _present(before, after).id
         if old is not None:
             _take_out(index[old[0]], name)
