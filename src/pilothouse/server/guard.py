@@ -24,6 +24,7 @@ from pilothouse.model.api import Problem
 MAX_HEAD_BYTES = 32 * 1024
 MAX_HEADERS = 100
 HEAD_SECONDS = 10.0
+STALL_SECONDS = 60.0
 _PROBLEM = b"application/problem+json"
 _NAME = re.compile(rb"[!#$%&'*+\-.^`|~0-9A-Za-z]+\Z")  # RFC 9110's token without the underscore
 _HOST = re.compile(rb"[A-Za-z0-9.\-\[\]:]{1,255}\Z")
@@ -106,14 +107,29 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_timer: asyncio.TimerHandle | None = None
         self._verdict: Verdict | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base
         super().connection_made(transport)
+        if transport.get_extra_info("sslcontext") is None:
+            # Whatever the kernel does not take at once pauses the writer, so that no unread byte goes unnoticed. With
+            # TLS a writer paused by so little is not always woken again; there a buffer has to fill up first.
+            transport.set_write_buffer_limits(high=0)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_stall_timer()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._stall_timer is None:
+            self._watch_reader()
+
+    def resume_writing(self) -> None:
+        self._stop_stall_timer()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         if self._verdict is not None or self.transport.is_closing():
@@ -198,6 +214,25 @@ class GuardedProtocol(HttpToolsProtocol):
             self._expect_head()  # a refusal now would cut the answer to the request before
         else:
             self._refuse(408, f"the head of the request did not come within {HEAD_SECONDS:g} s")
+
+    def _watch_reader(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._stall_timer = self.loop.call_later(STALL_SECONDS, self._judge_reader, left)
+
+    def _judge_reader(self, left_before: int) -> None:
+        """Cut off a reader that took nothing since it was last looked at; a slow one that takes something may go on."""
+        self._stall_timer = None
+        left = self.transport.get_write_buffer_size()
+        if left < left_before:
+            self._watch_reader()
+        elif left:
+            event("warning", "reader.cut", bytes=left, seconds=STALL_SECONDS)
+            self.transport.abort()
+
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
 
     def _stop_timer(self) -> None:
         if self._head_timer is not None:
