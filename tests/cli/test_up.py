@@ -1,6 +1,7 @@
 """`up` and `down`: from a file to an end that says why."""
 
 import json
+import time
 
 import pytest
 
@@ -183,3 +184,18 @@ def test_down_that_takes_too_long_says_what_is_left(shop, command):
     done = command("down", "--timeout", "300ms", "shop")
     assert done.code == 2
     assert "shop is not gone after 0.3 s (left: web)" in done.err
+
+
+def test_a_program_that_ends_at_once_was_not_up_although_it_ran_for_a_moment(shop, command):
+    runs = service("web", settles_at=time.time() + 5)
+    broken = service("web", failed=True, converged=False, running=0, healthy=0, sentence="exits with 3 each time")
+    answers = [
+        events(("app", app(runs, revision=2))),
+        events(("app", app(runs, revision=2)), ("app", app(broken, revision=2))),
+        events(("app", app(broken, revision=2))),
+    ]
+    shop.answers[WATCH] = lambda query, body: answers.pop(0) if len(answers) > 1 else answers[0]
+    shop.answers["GET", "/v1/explain"] = Explanation(object="service/shop/web", sentence="…")
+    done = command("up")
+    assert done.code == 2
+    assert "  web: exits with 3 each time" in done.err.splitlines()

@@ -222,3 +222,13 @@ def test_a_task_knows_whether_it_is_current(image, current):
     task = world.one()
     world.deploy(spec(image=image))
     assert task_view(world, task).current is current
+
+
+def test_a_task_that_nothing_checks_must_run_for_a_moment_to_be_believed_and_longer_after_a_failure():
+    world = World(spec()).rest()
+    assert _web(world).settles_at == pytest.approx(world.now + 0.3)
+    world.fail(world.one(), 1)
+    world.rest()
+    assert _web(world).settles_at == pytest.approx(world.now + 5)
+    world.run(world.one(), health=Health.HEALTHY)
+    assert _web(world).settles_at == 0

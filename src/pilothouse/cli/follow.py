@@ -22,6 +22,8 @@ _RETURN_SECONDS = 30.0
 """How long a server that went away may take to come back."""
 _BETWEEN_TRIES_SECONDS = 0.2
 _LOG_LINES = 10
+_LONGEST_HOLD_SECONDS = 6.0
+"""Clocks may differ; nothing that nobody checks is waited for any longer."""
 
 
 def timeout_option(function: F) -> F:
@@ -63,6 +65,7 @@ def wait_converged(
 ) -> AppView:
     """Show progress and return the view in which *app* has converged; raises as `until_converged` does."""
     last: AppView | None = None
+    end = clock.monotonic() + seconds
     for view in views(client, app, seconds, clock):
         if isinstance(view, Gone):
             raise DeployFailedError(
@@ -73,12 +76,23 @@ def wait_converged(
             progress.show(view)
             if view.failed:
                 raise DeployFailedError(_failure(client, view, "is not what the manifest says"))
-            if view.converged:
+            if view.converged and _stays(client, view, end, clock):
                 return view
     if last is None:
         raise DeployFailedError(f"{app} was not seen in {seconds:g} s: `pilothouse ps {app}` shows how it is now")
     raise DeployFailedError(
         _failure(client, last, f"is not what the manifest says after {seconds:g} s; the platform goes on trying")
+    )
+
+
+def _stays(client: Client, view: AppView, end: float, clock: Clock) -> bool:
+    """Whether *view* stays converged until its tasks that nothing checks have run long enough to be believed."""
+    settles = max((service.settles_at for service in view.services), default=0.0)
+    hold = min(settles - clock.now(), _LONGEST_HOLD_SECONDS, end - clock.monotonic())
+    if hold <= 0:
+        return True
+    return all(
+        isinstance(now, AppView) and now.converged for now in views(client, view.name, hold, clock) if now is not None
     )
 
 

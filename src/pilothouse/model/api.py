@@ -140,6 +140,7 @@ class ServiceView(Value, frozen=True, kw_only=True):
         failed: It is parked, its update stopped, its job failed, it failed three times in a row, or a task has not
             passed its checks in 600 s; the sentence says whether the platform goes on trying.
         sentence: What it waits for or why it failed; "" if converged.
+        settles_at: When its tasks that nothing checks have run long enough to be believed; 0 if all are checked.
     """
 
     app: str
@@ -156,6 +157,7 @@ class ServiceView(Value, frozen=True, kw_only=True):
     removing: bool = False
     sentence: str = ""
     ports: tuple[str, ...] = ()
+    settles_at: float = 0.0
 
 
 class AppView(Value, frozen=True, kw_only=True):

@@ -2,16 +2,20 @@
 
 from pilothouse.control.orchestrators.endings import duration, how_it_ended
 from pilothouse.control.orchestrators.restart import STABLE_SECONDS, Next, after
+from pilothouse.control.orchestrators.rollout import SETTLE_SECONDS
 from pilothouse.control.orchestrators.scene import Slot, is_ready, place_name, slots
 from pilothouse.control.orchestrators.scenes import Scenes
 from pilothouse.control.orchestrators.updater import FAILURES_THAT_STOP
 from pilothouse.model.api import AppView, ServiceView, TaskView
 from pilothouse.model.counts import count, in_a_row
 from pilothouse.model.names import display_name
-from pilothouse.model.objects import App, PortBinding, Service, Task
+from pilothouse.model.objects import App, Health, PortBinding, Service, Task
 from pilothouse.model.states import TaskState
 from pilothouse.server.sentences import task_sentence
 from pilothouse.store.interface import ReadTx
+
+FIRST_RUN_SECONDS = 0.3
+"""A program that cannot run at all, such as one without its settings, has ended by then."""
 
 
 def app_views(tx: ReadTx) -> list[AppView]:
@@ -80,6 +84,13 @@ def view_of_task(scenes: Scenes, task: Task) -> TaskView:
     )
 
 
+def _settles_at(task: Task) -> float:
+    """Return from when on an unchecked *task* is believed to run: later if the one before it failed."""
+    if task.state is not TaskState.RUNNING or task.status.health is not Health.NONE:
+        return 0.0
+    return task.status.since + (SETTLE_SECONDS if task.failures else FIRST_RUN_SECONDS)
+
+
 def _recovering(task: Task, service: Service | None) -> str:
     """Return what a ready task still has to do after failures before it; "" if there were none."""
     if not task.failures or service is None:
@@ -123,6 +134,7 @@ def view_of_service(scenes: Scenes, service: Service) -> ServiceView:
         failed=bool(dead_end),
         removing=removing,
         sentence="" if converged else sentence,
+        settles_at=max((_settles_at(task) for task in current), default=0.0),
         ports=tuple(dict.fromkeys(port_text(port) for task in current for port in task.ports)),
     )
 
