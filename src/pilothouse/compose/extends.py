@@ -42,6 +42,7 @@ def _extend(
     service = source.services[name]
     if not isinstance(service, dict) or "extends" not in service:
         return service
+    session.failed.inherits = True
     path: Path = ("services", name, "extends")
     mark = nearest(source.marks, path, source.file)
     wanted = service["extends"]

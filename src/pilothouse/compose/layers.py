@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pilothouse.compose import check, document, files, interpolate, merge, shorts
 from pilothouse.compose.problems import Mark, Marks, Path, Problems, broken, nearest
 from pilothouse.compose.project_keys import PROJECT
+from pilothouse.compose.several import Failed
 from pilothouse.compose.shapes import Shape, Tree
 
 
@@ -20,6 +21,7 @@ class Session:
     Attributes:
         marks: Where each path of the merged project stands; the last file that says it wins.
         values: Contents that come from variables, by path (`secrets.NAME`, `configs.NAME`); never printed.
+        failed: What an earlier attempt refused, and this one goes on without.
     """
 
     reader: files.Reader
@@ -27,6 +29,7 @@ class Session:
     marks: Marks = field(default_factory=dict)
     warnings: dict[str, None] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
+    failed: Failed = field(default_factory=Failed)
 
     def warn(self, message: str) -> None:
         """Keep a warning, once."""
@@ -62,7 +65,13 @@ def prepare(session: Session, scope: Scope, doc: document.Document) -> Tree:
         mark = doc.marks.get((), Mark(doc.file, 0, 0))
         raise broken(mark, (), "the top level must be a mapping; write `services:` and the services below it")
     value = interpolate.interpolate(
-        doc.value, PROJECT, scope.environment, session.problems, doc.marks, doc.file, session.warn
+        session.failed.without(doc.value),
+        PROJECT,
+        scope.environment,
+        session.problems,
+        doc.marks,
+        doc.file,
+        session.warn,
     )
     check.check(value, PROJECT, doc.marks, doc.file, session.problems, whole=False)
     session.problems.raise_any()

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pilothouse.compose import bind, consistency, discover, files, interpolate, layers, model, normalise
+from pilothouse.compose import bind, consistency, discover, files, interpolate, layers, model, normalise, several
 from pilothouse.compose import variables as service_variables
 from pilothouse.compose.files import Reader
 from pilothouse.compose.problems import Mark, Problems, broken, dotted
@@ -79,10 +79,15 @@ def load(options: LoadOptions) -> Loaded:
     """Return the project that options describe.
 
     Raises:
-        InvalidManifestError: If a file cannot be used; `errors` has every finding of the stage that found any.
+        InvalidManifestError: If a file cannot be used; `errors` has every finding that is not a consequence of another.
     """
+    return several.collect(lambda failed: _load(options, failed))
+
+
+def _load(options: LoadOptions, failed: several.Failed) -> Loaded:
     current = options.current_directory or os.getcwd()
     directory, chosen, session, environment = _start(options, current)
+    session.failed = failed
     sources = [_source(session, name, options, current) for name in chosen]
     name = _name(options, session, sources, directory, environment)
     environment["COMPOSE_PROJECT_NAME"] = name
@@ -95,12 +100,11 @@ def load(options: LoadOptions) -> Loaded:
     session.problems.raise_any()
     disabled = _apply_profiles(project, discover.profiles_of(options.profiles, environment))
     consistency.check(project, frozenset(disabled), session.marks, sources[0].file, session.problems)
-    session.problems.raise_any()
     for service in project["services"].values():
         if "scale" in service and "deploy" in service:
             service["deploy"]["replicas"] = service["scale"]
     service_variables.resolve(session, project["services"], environment, sources[0].file)
-    session.problems.raise_any()
+    session.problems.raise_any(final=True)
     if not options.all_resources:
         _drop_unused(project)
     return Loaded(
@@ -155,7 +159,8 @@ def _name(
     problems = Problems()
     for source in sources:
         for doc in source.documents:
-            found = doc.value.get("name") if isinstance(doc.value, dict) else None
+            value = session.failed.without(doc.value)
+            found = value.get("name") if isinstance(value, dict) else None
             if isinstance(found, str) and found:
                 written = found
                 shape = Struct(fields={"name": PROJECT.fields["name"]})

@@ -37,30 +37,65 @@ def nearest(marks: Marks, path: Path, file: str) -> Mark:
     return Mark(file, 0, 0)
 
 
+class Finding(NamedTuple):
+    """One thing that is wrong."""
+
+    mark: Mark
+    path: Path
+    message: str
+
+    @property
+    def text(self) -> str:
+        """The finding as a user reads it."""
+        where = f"{self.mark}: {dotted(self.path)}" if self.path else str(self.mark)
+        return f"{where}: {self.message}"
+
+
+class FoundError(InvalidManifestError):
+    """Findings that still know their places.
+
+    Attributes:
+        final: Whether no later stage could find more.
+    """
+
+    def __init__(self, found: list[Finding], *, final: bool = False) -> None:
+        plain = invalid([finding.text for finding in found])
+        super().__init__(str(plain), plain.errors)
+        self.found = found
+        self.final = final
+
+
+def ranked(found: list[Finding]) -> list[Finding]:
+    """Return findings by file, in the order in which the files were first found wrong, then line and column."""
+    order = {finding.mark.file: number for number, finding in reversed(list(enumerate(found)))}
+    return sorted(found, key=lambda finding: (order[finding.mark.file], finding.mark.line, finding.mark.column))
+
+
 class Problems:
     """Findings of one stage of loading, in the order in which they were found."""
 
     def __init__(self) -> None:
-        self._found: dict[str, Mark] = {}
+        self._found: dict[str, Finding] = {}
 
     def add(self, mark: Mark, path: Path, message: str) -> None:
         """Record that what lies at path is wrong; saying the same twice counts once."""
-        where = f"{mark}: {dotted(path)}: {message}" if path else f"{mark}: {message}"
-        self._found.setdefault(where, mark)
+        finding = Finding(mark, path, message)
+        self._found.setdefault(finding.text, finding)
 
     def __bool__(self) -> bool:
         return bool(self._found)
 
-    def raise_any(self) -> None:
+    def raise_any(self, *, final: bool = False) -> None:
         """Raise one error that holds every finding, or return when there is none.
+
+        Args:
+            final: Whether no later stage could find more.
 
         Raises:
             InvalidManifestError: If anything was found.
         """
         if self._found:
-            order = {mark.file: number for number, mark in reversed(list(enumerate(self._found.values())))}
-            ranked = sorted(self._found.items(), key=lambda item: (order[item[1].file], item[1].line, item[1].column))
-            raise invalid([text for text, _ in ranked])
+            raise FoundError(ranked(list(self._found.values())), final=final)
 
 
 def invalid(found: Iterable[str]) -> InvalidManifestError:
@@ -74,4 +109,4 @@ def invalid(found: Iterable[str]) -> InvalidManifestError:
 
 def broken(mark: Mark, path: Path, message: str) -> InvalidManifestError:
     """Return the error for one finding after which loading cannot go on."""
-    return invalid([f"{mark}: {dotted(path)}: {message}" if path else f"{mark}: {message}"])
+    return FoundError([Finding(mark, path, message)])
