@@ -1,18 +1,33 @@
 """Options that several commands share, and what they stand for."""
 
+import functools
 import os
 from collections.abc import Callable
 from typing import TypeVar
 
 import click
+import msgspec
 
 from pilothouse.cli.client import Client
 from pilothouse.cli.places import manifest_above, places
 from pilothouse.cli.transport import Transport
 from pilothouse.errors import InvalidRequestError
+from pilothouse.model.base import Value
 
 F = TypeVar("F", bound=Callable[..., object])
+R = TypeVar("R")
 Decorator = Callable[[F], F]
+
+
+class Chosen(Value, frozen=True, kw_only=True):
+    """What a user said on the command line about which project; "" and () are "not said"."""
+
+    files: tuple[str, ...] = ()
+    name: str = ""
+    profiles: tuple[str, ...] = ()
+    env_files: tuple[str, ...] = ()
+    directory: str = ""
+    readable: tuple[str, ...] = ()
 
 
 def as_json(function: F) -> F:
@@ -38,8 +53,8 @@ def app_argument(function: F) -> F:
     return click.argument("app", required=False, default="")(function)
 
 
-def manifest(function: F) -> F:
-    """Add the options that say which Compose files to load."""
+def manifest(function: Callable[..., R]) -> Callable[..., R]:
+    """Add the options that say which Compose files to load; the command gets them as one `chosen`."""
     options = (
         click.option(
             "-f",
@@ -49,7 +64,9 @@ def manifest(function: F) -> F:
             metavar="FILE",
             help="A Compose file; several are merged in order. Default: the one in this directory or above it.",
         ),
-        click.option("-p", "--project-name", metavar="NAME", help="The app's name, over `name:` in the file."),
+        click.option(
+            "-p", "--project-name", "name", default="", metavar="NAME", help="The app's name, over `name:` in the file."
+        ),
         click.option("--profile", "profiles", multiple=True, metavar="NAME", help="Enable a profile; repeatable."),
         click.option(
             "--env-file",
@@ -60,6 +77,8 @@ def manifest(function: F) -> F:
         ),
         click.option(
             "--project-directory",
+            "directory",
+            default="",
             metavar="DIRECTORY",
             help="Where relative paths start. Default: the directory of the first file.",
         ),
@@ -71,9 +90,16 @@ def manifest(function: F) -> F:
             help="A directory outside of the project that its files may name; repeatable.",
         ),
     )
+
+    @functools.wraps(function)
+    def gathered(**given: object) -> R:
+        said = {field: given.pop(field) for field in Chosen.__struct_fields__}
+        return function(chosen=msgspec.convert(said, Chosen), **given)
+
+    whole: Callable[..., R] = gathered
     for option in reversed(options):
-        function = option(function)
-    return function
+        whole = option(whole)
+    return whole
 
 
 def client() -> Client:

@@ -3,23 +3,12 @@
 import os
 import sys
 
+from pilothouse.cli.options import Chosen
 from pilothouse.compose.convert import Converted, convert_loaded
 from pilothouse.compose.load import Loaded, LoadOptions, load
-from pilothouse.model.base import Value
 
 _STANDARD_INPUT = "-"
 _MAX_INPUT_BYTES = 2 << 20
-
-
-class Chosen(Value, frozen=True, kw_only=True):
-    """What a user said on the command line about which project; see `options.manifest`."""
-
-    files: tuple[str, ...] = ()
-    name: str = ""
-    profiles: tuple[str, ...] = ()
-    env_files: tuple[str, ...] = ()
-    directory: str = ""
-    readable: tuple[str, ...] = ()
 
 
 def read(chosen: Chosen) -> Loaded:

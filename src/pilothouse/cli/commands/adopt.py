@@ -23,12 +23,7 @@ from pilothouse.model.api import AdoptRequest
 @options.as_json
 def adopt(
     *,
-    files: tuple[str, ...],
-    project_name: str | None,
-    profiles: tuple[str, ...],
-    env_files: tuple[str, ...],
-    project_directory: str | None,
-    readable: tuple[str, ...],
+    chosen: options.Chosen,
     detach: bool,
     timeout: str,
     as_json: bool,
@@ -39,14 +34,6 @@ def adopt(
     they run, without a restart; the others are replaced, each with its reason.
     """
     seconds = follow.timeout_seconds(timeout)
-    chosen = project.Chosen(
-        files=files,
-        name=project_name or "",
-        profiles=profiles,
-        env_files=env_files,
-        directory=project_directory or "",
-        readable=readable,
-    )
     made = project.app(chosen)
     progress = Progress(quiet=as_json)
     for warning in made.warnings:

@@ -27,12 +27,7 @@ from pilothouse.compose import render
 @click.option("-q", "--quiet", is_flag=True, help="Write nothing; the exit code says whether the files can be used.")
 def config(
     *,
-    files: tuple[str, ...],
-    project_name: str | None,
-    profiles: tuple[str, ...],
-    env_files: tuple[str, ...],
-    project_directory: str | None,
-    readable: tuple[str, ...],
+    chosen: options.Chosen,
     form: str,
     services: bool,
     volumes: bool,
@@ -43,16 +38,7 @@ def config(
     Files are merged, variables replaced, short forms written out and paths made absolute; nothing is deployed and no
     server is asked. Values of variables are shown, those of secrets are not.
     """
-    loaded = project.read(
-        project.Chosen(
-            files=files,
-            name=project_name or "",
-            profiles=profiles,
-            env_files=env_files,
-            directory=project_directory or "",
-            readable=readable,
-        )
-    )
+    loaded = project.read(chosen)
     for warning in loaded.warnings:
         output.note(f"warning: {warning}")
     if quiet:

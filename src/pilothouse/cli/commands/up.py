@@ -40,12 +40,7 @@ from pilothouse.model.wire import ImageProgress
 @options.as_json
 def up(
     *,
-    files: tuple[str, ...],
-    project_name: str | None,
-    profiles: tuple[str, ...],
-    env_files: tuple[str, ...],
-    project_directory: str | None,
-    readable: tuple[str, ...],
+    chosen: options.Chosen,
     keep_orphans: bool,
     detach: bool,
     timeout: str,
@@ -58,14 +53,6 @@ def up(
     started. Interrupting the wait leaves the deployment going.
     """
     seconds = follow.timeout_seconds(timeout)
-    chosen = project.Chosen(
-        files=files,
-        name=project_name or "",
-        profiles=profiles,
-        env_files=env_files,
-        directory=project_directory or "",
-        readable=readable,
-    )
     made = project.app(chosen)
     progress = Progress(quiet=as_json)
     for warning in made.warnings:
