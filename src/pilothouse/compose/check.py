@@ -173,11 +173,16 @@ class _Checker:
                 self._distinct(value, path)
             return
         for key, item in value.items():
-            if shape.lists and isinstance(item, list):
-                for index, part in enumerate(item):
-                    self._type(part, shape.values, (*path, key, index))
-            elif shape.values:
-                self._type(item, shape.values | ({"array"} if shape.lists else set()), (*path, key))
+            self._pair(key, item, shape, path)
+
+    def _pair(self, key: str, item: Tree, shape: Pairs, path: Path) -> None:
+        if shape.listed and not key.strip("\n"):
+            self._say((*path, key), "has no name; write NAME: VALUE")
+        elif shape.lists and isinstance(item, list):
+            for index, part in enumerate(item):
+                self._type(part, shape.values, (*path, key, index))
+        elif shape.values:
+            self._type(item, shape.values | ({"array"} if shape.lists else set()), (*path, key))
 
     def _words(self, value: Tree, shape: Words, path: Path) -> None:
         accepts = frozenset({"string", "array", *(["null"] if shape.nullable else [])})

@@ -24,6 +24,8 @@ class _Splitter:
         self._started = False
         self._escaped = False
         self._quote = ""
+        # A backquote is no quote to the reference: what stands between two of them is still unquoted by ' and ".
+        self._backquoted = False
 
     def words(self) -> list[str]:
         for index, sign in enumerate(self._line):
@@ -34,14 +36,14 @@ class _Splitter:
                 self._buffer += "" if self._escaped else sign
             elif sign in _SPACES:
                 self._space(sign)
-            elif not self._quote and sign in _ENDS:
+            elif not self._quote and not self._backquoted and sign in _ENDS:
                 self._end(sign, index)
                 break
             else:
                 self._sign(sign)
         if self._started:
             self._words.append(self._buffer)
-        if self._escaped or self._quote:
+        if self._escaped or self._quote or self._backquoted:
             raise ValueError(f"{self._line!r} is not a complete command line; {_ADVICE}")
         return self._words
 
@@ -56,7 +58,7 @@ class _Splitter:
         self._buffer += sign
 
     def _space(self, sign: str) -> None:
-        if self._quote:
+        if self._quote or self._backquoted:
             self._buffer += sign
         elif self._started:
             self._words.append(self._buffer)
@@ -67,15 +69,15 @@ class _Splitter:
             self._started = self._started or self._quote == sign
             self._quote = "" if self._quote else sign
             return
-        if sign == "`" and self._quote in {"", "`"}:
-            self._quote = "" if self._quote else sign
-        elif sign == "(" and self._quote in {"", ")"}:
+        if sign == "`" and not self._quote:
+            self._backquoted = not self._backquoted
+        elif sign == "(" and self._quote in {"", ")"} and not self._backquoted:
             if self._quote or not self._buffer.endswith("$"):
                 raise ValueError(f"{self._line!r} has a bracket that only a shell can read; {_ADVICE}")
             self._quote = ")"
             self._buffer += sign
             return
-        elif sign == ")" and self._quote in {"", ")"}:
+        elif sign == ")" and self._quote in {"", ")"} and not self._backquoted:
             # The reference takes a closing bracket alone for the start of a quoted part that the next one ends.
             self._quote = "" if self._quote else sign
         self._buffer += sign
