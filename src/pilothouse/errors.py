@@ -11,6 +11,9 @@ PilothouseError                     code    retry  HTTP  exit
     ImageMissingError               PH107   no     422   3
     DeployFailedError               PH108   no     409   2
     UnauthorizedError               PH109   no     401   3
+    PlanStaleError                  PH110   no     409   3
+    RolledBackError                 PH111   no     409   1
+    SupersededError                 PH112   no     409   2
   UnavailableError
     StoreUnavailableError           PH201   yes    503   2
     RuntimeUnavailableError         PH202   yes    503   2
@@ -129,6 +132,32 @@ class UnauthorizedError(UserError):
     code = "PH109"
     title = "Not identified"
     status = 401
+
+
+class PlanStaleError(UserError):
+    """The app changed since the plan was made; make the plan again and look at it."""
+
+    code = "PH110"
+    title = "The plan is stale"
+    status = 409
+
+
+class RolledBackError(UserError):
+    """The release failed and what was before was restored."""
+
+    code = "PH111"
+    title = "Rolled back"
+    status = 409
+    exit_code = 1
+
+
+class SupersededError(UserError):
+    """A newer release took the place of the one that was waited for."""
+
+    code = "PH112"
+    title = "Superseded by a newer release"
+    status = 409
+    exit_code = 2
 
 
 class UnavailableError(PilothouseError):

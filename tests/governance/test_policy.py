@@ -276,7 +276,7 @@ TABLES = [
         Healthcheck,
         {"test", "interval_seconds", "start_interval_seconds", "timeout_seconds", "start_period_seconds", "retries"},
     ),
-    (Port, {"target", "published", "host_ip", "protocol", "mode", "name", "app_protocol"}),
+    (Port, {"target", "published", "host_ip", "protocol", "mode", "name", "app_protocol", "client_address"}),
     (Device, {"source", "target", "permissions"}),
     (TaskSpec, {"container", "reservations", "placement", "probes", "pre_start", "post_start", "pre_stop"}),
     (
@@ -292,6 +292,7 @@ TABLES = [
             "rollback",
             "labels",
             "endpoint_mode",
+            "release",
         },
     ),
     (AppSpec, {"name", "services", "networks", "volumes", "secrets", "configs", "ownership"}),

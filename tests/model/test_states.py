@@ -4,7 +4,8 @@ import pytest
 
 from pilothouse.errors import ForeignWriteError, InvalidTransitionError
 from pilothouse.model.container import ContainerSpec
-from pilothouse.model.objects import KINDS, AuditRecord, ResolvedImage, Task, TaskStatus
+from pilothouse.model.kinds import KINDS
+from pilothouse.model.objects import AuditRecord, ResolvedImage, Task, TaskStatus
 from pilothouse.model.ownership import CREATORS, OWNERS, REMOVERS, check_write
 from pilothouse.model.spec import TaskSpec
 from pilothouse.model.states import TRANSITIONS, TaskState, Writer, check_transition

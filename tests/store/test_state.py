@@ -4,7 +4,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pilothouse.model.objects import KINDS, Task
+from pilothouse.model.kinds import KINDS
+from pilothouse.model.objects import Task
 from pilothouse.store.conformance import sample_task
 from pilothouse.store.interface import Change
 from pilothouse.store.state import State

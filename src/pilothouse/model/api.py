@@ -29,6 +29,9 @@ class DeployRequest(Value, frozen=True, kw_only=True):
         secrets, configs: The content of every secret and config that is not external, by key (base64 in JSON).
         keep_orphans: Leave services alone that are deployed but no longer in the spec.
         dry_run: Check everything, change nothing.
+        expect: Refuse (`PlanStaleError`) unless the app's newest release has this number, 0 being none; None does not
+            care.
+        message: What the caller says about the release.
     """
 
     spec: AppSpec
@@ -36,6 +39,8 @@ class DeployRequest(Value, frozen=True, kw_only=True):
     configs: dict[str, bytes] = {}
     keep_orphans: bool = False
     dry_run: bool = False
+    expect: int | None = None
+    message: str = ""
 
     def __repr__(self) -> str:
         """Leave contents out, so that no log line can hold them."""
@@ -43,9 +48,10 @@ class DeployRequest(Value, frozen=True, kw_only=True):
 
 
 class DeployResult(Value, frozen=True, kw_only=True):
-    """What a deployment changed; all names are service names but *volumes_created*.
+    """What a deployment changed; all names are service names.
 
     Attributes:
+        revision: The number of the release; that of the one before if nothing changed.
         changed: Services whose tasks will be replaced.
         unchanged: Services that are left as they run.
     """

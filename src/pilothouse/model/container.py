@@ -110,7 +110,8 @@ class Port(Value, frozen=True, kw_only=True):
         published: First and last host port that may be used; None lets the platform choose one.
         host_ip: The host address to listen on; "" is every address.
         protocol: "tcp", "udp" or "sctp".
-        app_protocol: What is spoken on it ("http", "grpc" …), for proxies and probes.
+        app_protocol: What is spoken on it ("http", "grpc", "tcp" …); "" lets the proxy see for itself.
+        client_address: How a raw TCP program learns who calls: "" not at all, "proxy-protocol" by PROXY protocol v2.
     """
 
     target: int
@@ -120,6 +121,16 @@ class Port(Value, frozen=True, kw_only=True):
     mode: PortMode = PortMode.INGRESS
     name: str = ""
     app_protocol: str = ""
+    client_address: str = ""
+
+    @property
+    def ingress(self) -> bool:
+        """Whether the proxy serves it: TCP on one host port, or on one the platform chooses.
+
+        UDP and SCTP, `mode: host` and ranges of host ports go through the engine, each task on a port of its own.
+        """
+        one = self.published is None or self.published[0] == self.published[1]
+        return self.protocol == "tcp" and self.mode is PortMode.INGRESS and one
 
 
 class Device(Value, frozen=True, kw_only=True):

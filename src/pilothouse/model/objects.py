@@ -7,6 +7,7 @@ All times are wall-clock seconds since the epoch.
 import enum
 
 from pilothouse.model.base import Object, Value
+from pilothouse.model.rollout import Rollout, StepRecord
 from pilothouse.model.spec import AppSpec, FileSpec, NetworkSpec, Resources, ServiceSpec, TaskSpec, VolumeSpec
 from pilothouse.model.states import TaskState
 
@@ -15,7 +16,10 @@ class App(Object, frozen=True, kw_only=True):
     """A Compose project once deployed; its id is its name.
 
     Attributes:
-        revision: How many times it was deployed, from 1.
+        revision: The number of its newest release, from 1.
+        paused: A person paused its rollout: no further task is replaced; what died is made anew.
+        paused_by: Who paused it, or "".
+        resumed_at: When a person last had its rollout go on; failures of tasks made before do not count any more.
         removing: It is being taken down; the reaper deletes it when nothing of it is left.
         remove_volumes: Its volumes go with it.
     """
@@ -24,6 +28,9 @@ class App(Object, frozen=True, kw_only=True):
     revision: int = 1
     deployed_at: float = 0.0
     deployed_by: str = ""
+    paused: bool = False
+    paused_by: str = ""
+    resumed_at: float = 0.0
     removing: bool = False
     remove_volumes: bool = False
 
@@ -46,10 +53,13 @@ class Service(Object, frozen=True, kw_only=True):
 
     Attributes:
         image: What the spec's image reference resolved to.
-        restarts_requested: How many times a person asked for its tasks to be replaced as they are.
+        restarts_requested: The number of the release that last asked for its tasks to be replaced as they are, or 0.
+        rolling_back: The newest release is a rollback, so `rollback_config` says how it is rolled out.
         removing: It left the manifest; its tasks are stopped, then the reaper deletes it.
         notice: One sentence that somebody should read, or "" (a parked slot, a change that does not converge).
         updated_at: When its spec last changed.
+        rollout: How far the newest release has come here.
+        steps: The once-per-release steps that ended, newest last, at most 20 fingerprints.
     """
 
     app: str
@@ -57,9 +67,12 @@ class Service(Object, frozen=True, kw_only=True):
     spec: ServiceSpec
     image: ResolvedImage
     restarts_requested: int = 0
+    rolling_back: bool = False
     removing: bool = False
     updated_at: float = 0.0
     notice: str = ""
+    rollout: Rollout = Rollout()
+    steps: tuple[StepRecord, ...] = ()
 
 
 class Health(enum.Enum):
@@ -113,12 +126,17 @@ class TaskStatus(Value, frozen=True, kw_only=True):
 
 
 class PortBinding(Value, frozen=True, kw_only=True):
-    """A host port that was given to a task."""
+    """A host port that was given to a task.
+
+    Attributes:
+        ingress: The proxy listens on it for every task of the service; otherwise the engine does for this task alone.
+    """
 
     target: int
     host_port: int
     protocol: str = "tcp"
     host_ip: str = ""
+    ingress: bool = False
 
 
 class Task(Object, frozen=True, kw_only=True):
@@ -132,6 +150,7 @@ class Task(Object, frozen=True, kw_only=True):
         not_before: The earliest time it may start.
         reason: One sentence: why this task was made.
         replaces: The id of the task whose slot it took, or "".
+        step: The index of the `pre_start` hook that it runs, once for its fingerprint, in no slot; -1 otherwise.
         adopts: The engine's id of the container it takes over instead of making one (`pilothouse adopt`), or "".
         desired_state: READY = get everything ready and wait; RUNNING = run; SHUTDOWN = stop.
         desired_reason: One sentence: why it should be in that state (for READY: what it waits for).
@@ -153,6 +172,7 @@ class Task(Object, frozen=True, kw_only=True):
     not_before: float = 0.0
     reason: str = ""
     replaces: str = ""
+    step: int = -1
     adopts: str = ""
     desired_state: TaskState = TaskState.RUNNING
     desired_reason: str = ""
@@ -305,17 +325,3 @@ class AuditRecord(Object, frozen=True, kw_only=True):
     summary: str = ""
     changes: tuple[FieldChange, ...] = ()
     request_id: str = ""
-
-
-KINDS: tuple[type[Object], ...] = (
-    App,
-    Service,
-    Task,
-    Node,
-    Network,
-    Volume,
-    Secret,
-    Config,
-    Grant,
-    AuditRecord,
-)

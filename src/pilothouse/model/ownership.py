@@ -6,6 +6,7 @@ A kind that is missing here cannot be written at all, and neither can a field: u
 from pilothouse.errors import ForeignWriteError
 from pilothouse.model.base import Object
 from pilothouse.model.objects import App, AuditRecord, Config, Grant, Network, Node, Secret, Service, Task, Volume
+from pilothouse.model.release import FileVersion, Release, Traffic
 from pilothouse.model.states import Writer, check_transition
 
 _W = Writer
@@ -21,6 +22,9 @@ CREATORS: dict[type[Object], Writer] = {
     Config: _W.API,
     Grant: _W.API,
     AuditRecord: _W.API,
+    Release: _W.API,
+    FileVersion: _W.API,
+    Traffic: _W.AGENT,
 }
 
 REMOVERS: dict[type[Object], Writer] = {
@@ -32,15 +36,21 @@ REMOVERS: dict[type[Object], Writer] = {
     Volume: _W.REAPER,
     Secret: _W.REAPER,
     Config: _W.REAPER,
+    Release: _W.REAPER,
+    FileVersion: _W.REAPER,
+    Traffic: _W.REAPER,
 }
 
 _TASK_STATE = "state"
 
 OWNERS: dict[type[Object], dict[str, Writer]] = {
-    App: dict.fromkeys(("spec", "revision", "deployed_at", "deployed_by", "removing", "remove_volumes"), _W.API),
+    App: {
+        **dict.fromkeys(("spec", "revision", "deployed_at", "deployed_by", "removing", "remove_volumes"), _W.API),
+        **dict.fromkeys(("paused", "paused_by", "resumed_at"), _W.API),
+    },
     Service: {
-        **dict.fromkeys(("spec", "image", "restarts_requested", "removing", "updated_at"), _W.API),
-        "notice": _W.ORCHESTRATOR,
+        **dict.fromkeys(("spec", "image", "restarts_requested", "rolling_back", "removing", "updated_at"), _W.API),
+        **dict.fromkeys(("notice", "rollout", "steps"), _W.ORCHESTRATOR),
     },
     Task: {
         "desired_state": _W.ORCHESTRATOR,
@@ -57,6 +67,8 @@ OWNERS: dict[type[Object], dict[str, Writer]] = {
     Secret: dict.fromkeys(("spec", "content_version", "sealed", "removing"), _W.API),
     Config: dict.fromkeys(("spec", "content_version", "content", "removing"), _W.API),
     Grant: {"revoked_at": _W.API},
+    Release: dict.fromkeys(("state", "sentence", "since", "stages", "verdicts", "evidence"), _W.RELEASER),
+    Traffic: dict.fromkeys(("fingerprint", "measured_from", "measured_at", "old", "new"), _W.AGENT),
 }
 
 _ALWAYS = frozenset({"id", "version"})

@@ -194,6 +194,55 @@ class UpdatePolicy(Value, frozen=True, kw_only=True):
     max_failure_ratio: float | None = None
 
 
+class Strategy(enum.Enum):
+    """How new tasks take over from old ones (`x-pilothouse.release.strategy`).
+
+    ROLLING: slot by slot. CANARY: a few beside the old ones, with a growing share of the traffic, then slot by slot.
+    BLUE_GREEN: all of them beside the old ones, then the whole traffic at once.
+    """
+
+    ROLLING = "rolling"
+    CANARY = "canary"
+    BLUE_GREEN = "blue_green"
+
+
+class ReleaseStep(Value, frozen=True, kw_only=True):
+    """One step of a canary: *weight* percent of the traffic for at least *hold_seconds*, then the judge decides."""
+
+    weight: int
+    hold_seconds: float
+
+
+class Judge(Value, frozen=True, kw_only=True):
+    """What the new tasks may be worse by before they are rolled back.
+
+    Attributes:
+        error_rate: So much higher a share of failed requests is too much, from 0 to 1.
+        p95_ratio: A 95th percentile of the latency this many times the old one is too much.
+        requests: So many requests of the new tasks are the least that a verdict in their favour needs.
+    """
+
+    error_rate: float = 0.01
+    p95_ratio: float = 1.5
+    requests: int = 50
+
+
+class ReleasePolicy(Value, frozen=True, kw_only=True):
+    """`x-pilothouse.release`; None and () leave it to the platform (docs/reference/defaults.md).
+
+    Attributes:
+        steps: Of a canary, in ascending order of weight; of blue/green at most one, of weight 100.
+        settle_seconds: How long new tasks must have been ready before the next ones are begun.
+        deadline_seconds: How long a new task may take to become ready.
+    """
+
+    strategy: Strategy = Strategy.ROLLING
+    steps: tuple[ReleaseStep, ...] = ()
+    judge: Judge = Judge()
+    settle_seconds: float | None = None
+    deadline_seconds: float | None = None
+
+
 class ServiceSpec(Value, frozen=True, kw_only=True):
     """One service of an app."""
 
@@ -205,6 +254,7 @@ class ServiceSpec(Value, frozen=True, kw_only=True):
     restart: RestartPolicy = RestartPolicy()
     update: UpdatePolicy = UpdatePolicy()
     rollback: UpdatePolicy = UpdatePolicy()
+    release: ReleasePolicy = ReleasePolicy()
     labels: dict[str, str] = {}
     endpoint_mode: str = "vip"
 

@@ -44,6 +44,7 @@ class Writer(enum.Enum):
     NODES = "nodes"
     REAPER = "reaper"
     GOVERNANCE = "governance"
+    RELEASER = "releaser"
 
 
 _S = TaskState

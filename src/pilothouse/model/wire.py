@@ -4,6 +4,7 @@ import enum
 
 from pilothouse.model.base import Value
 from pilothouse.model.objects import Network, Task, TaskStatus, Volume
+from pilothouse.model.rollout import Golden
 from pilothouse.model.states import TaskState
 
 
@@ -19,6 +20,20 @@ class FileContent(Value, frozen=True, kw_only=True):
         return f"FileContent(id={self.id!r}, version={self.version!r}, {len(self.content)} bytes)"
 
 
+class Split(Value, frozen=True, kw_only=True):
+    """How a service's traffic is divided while two of its releases run side by side, by intention.
+
+    Attributes:
+        fingerprint: Of the new tasks.
+        weight: Percent of the traffic that goes to them; the rest goes to all others of the service.
+    """
+
+    app: str
+    service: str
+    fingerprint: str
+    weight: int
+
+
 class Assignment(Value, frozen=True, kw_only=True):
     """Everything one node must have, whole: what is not in it does not belong on the node.
 
@@ -26,7 +41,8 @@ class Assignment(Value, frozen=True, kw_only=True):
         revision: The store revision it was taken from; of two assignments the greater is the newer.
         tasks: Every task placed on the node that the reaper has not deleted, dead ones included.
         networks, volumes: Those the node's tasks use and those that must be removed (`removing`).
-        secrets, configs: Only those a task on this node was granted.
+        secrets, configs: Only those a task on this node was granted, in each version one of them was made for.
+        splits: Of services whose new tasks are being judged; a service without one divides by task.
     """
 
     revision: int
@@ -35,6 +51,7 @@ class Assignment(Value, frozen=True, kw_only=True):
     volumes: tuple[Volume, ...] = ()
     secrets: tuple[FileContent, ...] = ()
     configs: tuple[FileContent, ...] = ()
+    splits: tuple[Split, ...] = ()
 
 
 class TaskReport(Value, frozen=True, kw_only=True):
@@ -43,6 +60,18 @@ class TaskReport(Value, frozen=True, kw_only=True):
     task_id: str
     state: TaskState
     status: TaskStatus
+
+
+class TrafficReport(Value, frozen=True, kw_only=True):
+    """What the proxy counted for one split since *measured_from*; see `model.release.Traffic`."""
+
+    app: str
+    service: str
+    fingerprint: str
+    measured_from: float
+    measured_at: float
+    old: Golden
+    new: Golden
 
 
 class ResourceReport(Value, frozen=True, kw_only=True):

@@ -6,19 +6,9 @@ Must not know a backend. A kind missing here cannot be stored.
 import msgspec
 
 from pilothouse.model.base import Object
-from pilothouse.model.objects import (
-    KINDS,
-    App,
-    AuditRecord,
-    Config,
-    Grant,
-    Network,
-    Node,
-    Secret,
-    Service,
-    Task,
-    Volume,
-)
+from pilothouse.model.kinds import KINDS
+from pilothouse.model.objects import App, AuditRecord, Config, Grant, Network, Node, Secret, Service, Task, Volume
+from pilothouse.model.release import FileVersion, Release, Traffic
 
 NAMES: dict[type[Object], str] = {
     App: "app",
@@ -31,6 +21,9 @@ NAMES: dict[type[Object], str] = {
     Config: "config",
     Grant: "grant",
     AuditRecord: "audit",
+    Release: "release",
+    FileVersion: "file-version",
+    Traffic: "traffic",
 }
 """The name of each kind, as it stands in the store's file; never renamed without a migration."""
 
@@ -47,6 +40,9 @@ INDEXED: dict[type[Object], tuple[str, ...]] = {
     Config: ("app",),
     Grant: ("app",),
     AuditRecord: ("object", "principal"),
+    Release: ("app",),
+    FileVersion: ("app",),
+    Traffic: ("app",),
 }
 """The fields, and properties computed from fields, by which `find` costs as much as its answer is long."""
 

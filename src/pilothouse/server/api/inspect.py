@@ -3,7 +3,8 @@
 from pilothouse.errors import NotFoundError
 from pilothouse.governance.identity.permissions import Permission
 from pilothouse.model.base import Object
-from pilothouse.model.objects import KINDS, AuditRecord, Task
+from pilothouse.model.kinds import KINDS
+from pilothouse.model.objects import AuditRecord, Task
 from pilothouse.server.api.hiding import hidden
 from pilothouse.server.api.route import Call, NoQuery, Route
 

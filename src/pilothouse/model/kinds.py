@@ -1,0 +1,21 @@
+"""Every kind of object that the store keeps."""
+
+from pilothouse.model.base import Object
+from pilothouse.model.objects import App, AuditRecord, Config, Grant, Network, Node, Secret, Service, Task, Volume
+from pilothouse.model.release import FileVersion, Release, Traffic
+
+KINDS: tuple[type[Object], ...] = (
+    App,
+    Service,
+    Task,
+    Node,
+    Network,
+    Volume,
+    Secret,
+    Config,
+    Grant,
+    AuditRecord,
+    Release,
+    FileVersion,
+    Traffic,
+)

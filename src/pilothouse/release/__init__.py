@@ -1,0 +1,1 @@
+"""Releases once they are made: watched until they are stable, judged, and rolled back when they are bad."""
