@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 from pilothouse.model.base import Value
 from pilothouse.model.container import ContainerSpec
 from pilothouse.model.objects import Health, PortBinding
+from pilothouse.model.refusal import Refusal as Refusal
+from pilothouse.model.release_api import ReleaseView
 from pilothouse.model.spec import AppSpec
 from pilothouse.model.states import TaskState
 from pilothouse.model.wire import Stream
@@ -63,26 +65,6 @@ class DeployResult(Value, frozen=True, kw_only=True):
     unchanged: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-
-
-class Refusal(Value, frozen=True, kw_only=True):
-    """One thing policy does not let a manifest do.
-
-    Attributes:
-        service: Whose manifest key it is.
-        key: The Compose key, e.g. "services.db.cap_add".
-        value: What was asked for.
-        grant: The kind of grant that would allow it, or "" if none can.
-        reason: Why it is refused by default, in one sentence.
-        command: The command that would grant it, ready to run, or "".
-    """
-
-    service: str
-    key: str
-    value: str
-    grant: str
-    reason: str
-    command: str = ""
 
 
 class Problem(Value, frozen=True, kw_only=True):
@@ -167,7 +149,11 @@ class ServiceView(Value, frozen=True, kw_only=True):
 
 
 class AppView(Value, frozen=True, kw_only=True):
-    """One app: converged when all its services are, failed when one is."""
+    """One app: converged when all its services are, failed when one is.
+
+    Attributes:
+        release: Its newest release, with how far each service is; None if it has none.
+    """
 
     name: str
     revision: int
@@ -178,6 +164,7 @@ class AppView(Value, frozen=True, kw_only=True):
     failed: bool
     sentence: str
     services: tuple[ServiceView, ...] = ()
+    release: ReleaseView | None = None
 
 
 class EventView(Value, frozen=True, kw_only=True):

@@ -2,9 +2,9 @@
 
 import enum
 
-from pilothouse.model.api import Refusal
 from pilothouse.model.base import Value
 from pilothouse.model.objects import FieldChange
+from pilothouse.model.refusal import Refusal
 from pilothouse.model.release import ReleaseKind, ReleaseState, Verdict
 from pilothouse.model.rollout import Evidence, RolloutState
 from pilothouse.model.spec import Strategy
