@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from pilothouse.control import Presence, loops, run_control
-from pilothouse.control.pulse import pulse
 from pilothouse.errors import ProgrammingError, StoreFullError, WatchLostError
 from pilothouse.ids import SeededIds
 from pilothouse.model.objects import Node
 from pilothouse.model.states import Writer
+from pilothouse.pulse import pulse
 from pilothouse.store.memory import MemoryStore
 from tests.scenarios.simulation import JumpingClock
 

@@ -6,10 +6,10 @@ from pilothouse.clock import Clock
 from pilothouse.control.nodes.liveness import Liveness, Presence
 from pilothouse.control.orchestrators.loop import Orchestrator
 from pilothouse.control.orchestrators.reaping import Reaper
-from pilothouse.control.pulse import pulse
 from pilothouse.control.resources.loop import Resources
 from pilothouse.control.scheduler.loop import Scheduler
 from pilothouse.ids import Ids
+from pilothouse.pulse import pulse
 from pilothouse.store.interface import Store
 from pilothouse.supervise import Loop, run_term
 

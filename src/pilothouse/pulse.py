@@ -1,4 +1,4 @@
-"""The one way a control loop runs: look at everything once, then again whenever a commit or a time calls for it.
+"""The one way a loop over the store runs: look at everything once, then again whenever a commit or a time calls for it.
 
 An event only says "look again". The first pass after a start is the same code as every other, and commits that arrive
 during a pass are worked off together in the next. A store that is full, does not answer or cut the watch off is waited
