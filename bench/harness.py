@@ -7,15 +7,17 @@ import concurrent.futures
 import contextlib
 import pathlib
 import statistics
+import subprocess
 import sys
 import time
+import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 from tests import engine as engines
 from tests.platform import Platform, platform
 
-__all__ = ["CONCURRENCY", "Direct", "Platform", "median", "private_engine", "progress", "whole_platform"]
+__all__ = ["CONCURRENCY", "Direct", "Platform", "median", "nginx_image", "private_engine", "progress", "whole_platform"]
 
 # The engine's best rate on two cores is reached with four requests at once; more gains nothing.
 CONCURRENCY = 4
@@ -81,3 +83,35 @@ class Direct:
         if status >= 400:
             raise RuntimeError(f"{method} {path}: {status} {answer}")
         return answer
+
+
+def nginx_image(host):
+    """Have the image `pilothouse/bench:nginx` on *host*, made from distribution packages once and kept in .cache."""
+    archive = pathlib.Path(__file__).parent.parent / ".cache" / "bench-nginx.tar"
+    if not archive.exists():
+        progress("making an image with nginx out of distribution packages (about a minute, once)")
+        archive.parent.mkdir(exist_ok=True)
+        part = archive.with_suffix(".part.tar")
+        subprocess.run(
+            ["mmdebstrap", "--quiet", "--variant=minbase", "--include=nginx-light", _codename(), str(part)],
+            check=True,
+        )
+        part.rename(archive)
+    status, answer = host.request(
+        "POST",
+        f"/images/create?fromSrc=-&repo=pilothouse/bench&tag=nginx&changes={_NGINX_RUNS}",
+        archive.read_bytes(),
+        "application/x-tar",
+    )
+    if status != 200 or "error" in str(answer).lower():
+        raise RuntimeError(f"the engine did not take the image: {status} {answer}")
+
+
+_NGINX_RUNS = urllib.parse.quote('CMD ["/usr/sbin/nginx","-g","daemon off;"]')
+
+
+def _codename():
+    release = dict(
+        line.split("=", 1) for line in pathlib.Path("/etc/os-release").read_text().splitlines() if "=" in line
+    )
+    return release["VERSION_CODENAME"].strip('"')
