@@ -161,6 +161,26 @@ def test_a_failing_check_stops_a_running_task_which_then_has_failed():
     assert (over.state, over.message) == (S.FAILED, "the live probe failed 3 times")
 
 
+def test_a_task_says_since_when_it_is_ready_and_after_its_end_when_it_was_and_whether_its_checks_ended_it():
+    not_yet, bad = (
+        Checks(health=Health.STARTING, ready=False),
+        Checks(health=Health.UNHEALTHY, ready=False, failing="x"),
+    )
+    step = decide(task(), life(S.STARTING), seen("running", not_yet), 1.0)
+    assert report(task(), step.life, seen("running", not_yet), {}).status.ready_since is None
+    step = decide(task(), step.life, seen("running"), 4.0)
+    step = decide(task(), step.life, seen("running"), 5.0)
+    assert report(task(), step.life, seen("running"), {}).status.ready_since == 4.0
+    again = begin(task(state=S.RUNNING, status=report(task(), step.life, seen("running"), {}).status), None)
+    assert (again.ready, again.ready_since) == (True, 4.0)
+    step = decide(task(), step.life, seen("running", bad), 6.0)
+    over = after(task(), step.life, Do.COLLECT, Outcome(ending=Ending(exit_code=0)), 7.0)
+    said = report(task(), over, seen("ended", bad), {}).status
+    assert (said.ready, said.ready_since, said.health) == (False, 4.0, Health.UNHEALTHY)
+    crashed = after(task(), life(S.RUNNING, ready_since=4.0), Do.COLLECT, Outcome(ending=Ending(exit_code=1)), 7.0)
+    assert report(task(), crashed, seen("ended"), {}).status.health is Health.NONE
+
+
 @pytest.mark.parametrize("phase", ["gone", "created"])
 def test_a_task_that_never_ran_is_shut_down_at_once(phase):
     wanted = task(desired_state=S.SHUTDOWN, desired_reason="replaced by t2")

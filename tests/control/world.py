@@ -147,6 +147,8 @@ class World:
         self.writer = Writer.AGENT
         task = self.get(Task, task.id)
         status = {"since": self.now, **status}
+        if status.get("ready") and not task.status.ready:
+            status["ready_since"] = self.now
         return self.put(replace(task, state=state, status=replace(task.status, **status)))
 
     def run(self, task, ready=True, health=Health.NONE):

@@ -182,17 +182,22 @@ class SimulatedNode:
 
     def _after_start(self, task, container, now):
         started, behaviour = container.started_at, container.behaviour
-        end = container.ends_at()
+        end, takes = container.ends_at(), behaviour.ready_seconds
+        ready_since = None if takes is None or started + takes > min(now, end or now) else started + takes
         if end is not None and now >= end:
             by_us = container.stop_at is not None and end == container.stop_at
             code = 143 if by_us else behaviour.exit_code
             state = TaskState.SHUTDOWN if by_us else TaskState.FAILED if code else TaskState.COMPLETE
             ending = Ending(exit_code=code, oom=behaviour.oom and not by_us, log_tail=(f"ended with {code}",))
-            return state, TaskStatus(since=end, started_at=started, finished_at=end, ending=ending)
-        ready = behaviour.ready_seconds is not None and now >= started + behaviour.ready_seconds
+            return state, TaskStatus(
+                since=end, started_at=started, finished_at=end, ending=ending, ready_since=ready_since
+            )
+        ready = ready_since is not None
         checked = task.spec.container.healthcheck is not None
         health = (Health.HEALTHY if ready else Health.STARTING) if checked else Health.NONE
-        return TaskState.RUNNING, TaskStatus(since=started, started_at=started, ready=ready, health=health)
+        return TaskState.RUNNING, TaskStatus(
+            since=started, started_at=started, ready=ready, health=health, ready_since=ready_since
+        )
 
     @staticmethod
     def _times(container):

@@ -69,6 +69,9 @@ class Life(Value, frozen=True, kw_only=True):
 
     Attributes:
         failing: Why the platform itself stops the task, which then has failed; or "".
+        unhealthy: It is stopped because its checks fail.
+        ready: It was ready when it was last looked at.
+        ready_since: When it last became so; None if it never did.
         attempts, retry_at: Of the present instruction: temporary failures in a row, and when to try again.
         prepared: The container was made whole. A crash can come between making it and connecting its networks, so one
             that was found is prepared again.
@@ -82,6 +85,9 @@ class Life(Value, frozen=True, kw_only=True):
     since: float = 0.0
     message: str = ""
     failing: str = ""
+    unhealthy: bool = False
+    ready: bool = False
+    ready_since: float | None = None
     attempts: int = 0
     retry_at: float = 0.0
     prepared: bool = False
@@ -127,6 +133,9 @@ def begin(task: Task, container: ContainerState | None) -> Life:
         state=task.state,
         since=status.since,
         message=status.message,
+        ready=status.ready,
+        # A version before this one did not say since when.
+        ready_since=_or(status.ready_since, status.started_at if status.ready else None),
         # RUNNING is reported only after the post_start hooks, so a task that was not yet there gets them (again).
         post_started=task.state >= TaskState.RUNNING,
         pre_started=container is not None and container.phase != "created",
@@ -184,8 +193,9 @@ def report(task: Task, life: Life, seen: Seen, network_keys: dict[str, str]) -> 
         container_id=last.id if last else task.status.container_id,
         image_id=last.image_id if last else task.status.image_id,
         addresses={network_keys.get(name, name): at for name, at in last.addresses.items()} if last and running else {},
-        health=seen.checks.health if running else Health.NONE,
+        health=seen.checks.health if running else Health.UNHEALTHY if life.unhealthy else Health.NONE,
         ready=running and seen.checks.ready,
+        ready_since=life.ready_since,
         ending=life.ending,
     )
     return TaskReport(task_id=task.id, state=life.state, status=status)
@@ -238,7 +248,9 @@ def _greet(task: Task, life: Life, seen: Seen, now: float) -> Step:
         return Step(do=Do.POST_START, life=_say(life, "started; its post_start hooks run"))
     if life.state < TaskState.RUNNING:
         life = _move(life, TaskState.RUNNING, "running", now)
-    life = _replace(life, failing=seen.checks.failing)
+    if seen.checks.ready is not life.ready:
+        life = _replace(life, ready=seen.checks.ready, ready_since=now if seen.checks.ready else life.ready_since)
+    life = _replace(life, failing=seen.checks.failing, unhealthy=bool(seen.checks.failing))
     return _stop(task, life, seen, now) if life.failing else Step(do=Do.NOTHING, life=life)
 
 

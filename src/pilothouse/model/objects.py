@@ -109,8 +109,9 @@ class TaskStatus(Value, frozen=True, kw_only=True):
         started_at, finished_at: Of the container, or None.
         image_id: The content id the container was made from.
         addresses: The container's address on each network, by the network's key.
-        health: NONE if nothing checks it.
+        health: NONE if nothing checks it; UNHEALTHY of a dead one if its checks are why it was stopped.
         ready: It may get traffic: it runs, its startup and ready probes pass, and its health check is not failing.
+        ready_since: When it last became ready; None if it never was. It stays when the task is not ready any more.
     """
 
     message: str = ""
@@ -122,6 +123,7 @@ class TaskStatus(Value, frozen=True, kw_only=True):
     addresses: dict[str, str] = {}
     health: Health = Health.NONE
     ready: bool = False
+    ready_since: float | None = None
     ending: Ending | None = None
 
 
