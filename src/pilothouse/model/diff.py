@@ -37,6 +37,20 @@ def secret_like(name: str, value: str) -> bool:
     return bool(_SECRET_NAME.search(name) or _SECRET_VALUE.search(value))
 
 
+def shown(value: object, field: str = "") -> str:
+    """Return *value*, which stands in *field*, as short text that may be read by anyone."""
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return f"({len(value):,} bytes)"
+    if isinstance(value, enum.Enum):
+        return str(value.value)
+    plain = _open(msgspec.to_builtins(value, enc_hook=str), field)
+    if isinstance(plain, list) and all(isinstance(item, str) for item in plain):
+        return _cut(shlex.join(plain)) if plain else "(empty)"
+    return _cut(plain if isinstance(plain, str) else msgspec.json.encode(plain).decode())
+
+
 def _changes(before: object, after: object, path: str, field: str) -> Iterator[FieldChange]:
     """Yield the differences of the values of *field*, which stands at *path*."""
     if type(before) is type(after) and before == after:
@@ -49,7 +63,7 @@ def _changes(before: object, after: object, path: str, field: str) -> Iterator[F
     elif isinstance(before, tuple) and isinstance(after, tuple) and _structs(before) and _structs(after):
         yield from _elements(before, after, path)
     else:
-        yield FieldChange(path=path, before=_shown(before, field), after=_shown(after, field))
+        yield FieldChange(path=path, before=shown(before, field), after=shown(after, field))
 
 
 def _entries(before: dict[str, object], after: dict[str, object], path: str, field: str) -> Iterator[FieldChange]:
@@ -93,20 +107,6 @@ def _structs(items: tuple[object, ...]) -> bool:
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
-
-
-def _shown(value: object, field: str) -> str:
-    """Return *value* as short text that may be read by anyone."""
-    if value is None:
-        return ""
-    if isinstance(value, bytes):
-        return f"({len(value):,} bytes)"
-    if isinstance(value, enum.Enum):
-        return str(value.value)
-    plain = _open(msgspec.to_builtins(value, enc_hook=str), field)
-    if isinstance(plain, list) and all(isinstance(item, str) for item in plain):
-        return _cut(shlex.join(plain)) if plain else "(empty)"
-    return _cut(plain if isinstance(plain, str) else msgspec.json.encode(plain).decode())
 
 
 def _open(value: object, field: str) -> object:

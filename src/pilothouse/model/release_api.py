@@ -120,6 +120,8 @@ class PlannedService(Value, frozen=True, kw_only=True):
         waits_for: What must be before its first new task starts, each a sentence.
         steps: The once-per-release steps that would be run before, in order, each as its command line.
         risks: What may be noticed or go wrong, each a sentence that says what would avoid it.
+        image: The engine's content id of its image, or "" if the image is not on the node yet.
+        stops: The ids of the live tasks that would be stopped: replaced, or not wanted any more.
     """
 
     name: str
@@ -130,6 +132,8 @@ class PlannedService(Value, frozen=True, kw_only=True):
     waits_for: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
     risks: tuple[str, ...] = ()
+    image: str = ""
+    stops: tuple[str, ...] = ()
 
 
 class PlanView(Value, frozen=True, kw_only=True):
@@ -142,6 +146,7 @@ class PlanView(Value, frozen=True, kw_only=True):
         services: In the order in which they would be rolled out; those that nothing waits for first.
         refusals, errors: What would be refused, and why; with any of them the deployment would not be done.
         supersedes: The sentence that says which rollout is still going on and would be superseded, or "".
+        digest: The same if and only if the same spec, contents and options are asked for; tells nothing about contents.
     """
 
     app: str
@@ -153,3 +158,4 @@ class PlanView(Value, frozen=True, kw_only=True):
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     supersedes: str = ""
+    digest: str = ""

@@ -5,23 +5,23 @@ the services only once the node has every container under its task: the orchestr
 nothing beside a container that runs.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from pilothouse.control.orchestrators.adoption import Takeover, take_over
 from pilothouse.errors import NodeUnavailableError
 from pilothouse.model.api import AdoptRequest, AdoptResult
-from pilothouse.model.base import Object
 from pilothouse.model.names import display_name
 from pilothouse.model.objects import ResolvedImage, Task
 from pilothouse.model.spec import AppSpec, Mode, ServiceSpec
 from pilothouse.model.states import TaskState, Writer
 from pilothouse.model.wire import ForeignContainer
 from pilothouse.server.api.context import Context
+from pilothouse.server.deploy.overlay import Overlay
 from pilothouse.server.deploy.pipeline import Caller, commit, deploy, load, prepare
 from pilothouse.server.deploy.plan import plan
-from pilothouse.store.interface import O, ReadTx, WriteTx
+from pilothouse.store.interface import ReadTx, WriteTx
 
 ACTION = "app.adopt"
 TAKEOVER_SECONDS = 30.0
@@ -103,32 +103,6 @@ def _slot(service: ServiceSpec, found: ForeignContainer, used: set[tuple[str, in
     while (service.name, slot) in used:
         slot += 1
     return slot
-
-
-class Overlay:
-    """A snapshot as it will be after some writes; keeps `ReadTx`."""
-
-    def __init__(self, base: ReadTx, writes: Sequence[Object]) -> None:
-        self._base = base
-        self._writes = {(type(obj), obj.id): obj for obj in writes}
-
-    @property
-    def revision(self) -> int:
-        return self._base.revision
-
-    def get(self, kind: type[O], id: str) -> O | None:
-        written = self._writes.get((kind, id))
-        return written if isinstance(written, kind) else self._base.get(kind, id)
-
-    def find(self, kind: type[O], **fields: object) -> list[O]:
-        found = {obj.id: obj for obj in self._base.find(kind, **fields)}
-        for obj in self._writes.values():
-            if isinstance(obj, kind):
-                fits = all(getattr(obj, name) == value for name, value in fields.items())
-                found.pop(obj.id, None)
-                if fits:
-                    found[obj.id] = obj
-        return [found[key] for key in sorted(found)]
 
 
 async def adopt(context: Context, caller: Caller, request: AdoptRequest) -> AdoptResult:

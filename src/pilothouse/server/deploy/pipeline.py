@@ -6,7 +6,7 @@ from pilothouse.errors import InvalidManifestError, NotFoundError
 from pilothouse.governance import policy
 from pilothouse.governance.audit.record import REFUSED, Entry, record
 from pilothouse.governance.identity.principal import Principal
-from pilothouse.model.api import DeployRequest, DeployResult
+from pilothouse.model.api import DeployRequest, DeployResult, Refusal
 from pilothouse.model.objects import App, Config, Grant, Network, ResolvedImage, Secret, Service, Volume
 from pilothouse.model.spec import FileSpec
 from pilothouse.model.states import Writer
@@ -39,7 +39,7 @@ async def deploy(context: Context, caller: Caller, request: DeployRequest, actio
     stored = await check(context, caller, request, action)
     _, node = context.nodes.any()
     found, warnings = await images.look(request.spec, node, dict(stored.services))
-    result = plan(stored, _asked(context, caller, request, found)).result
+    result = plan(stored, asked_of(context, caller, request, found)).result
     return msgspec.structs.replace(result, warnings=(*warnings, *result.warnings))
 
 
@@ -49,7 +49,7 @@ async def check(context: Context, caller: Caller, request: DeployRequest, action
     if faults:
         raise ManyFaultsError(faults)
     stored = await context.store.view(lambda tx: load(tx, request.spec.name))
-    _check_contents(request, stored)
+    check_contents(request, stored)
     await _check_policy(context, caller, request, action)
     return stored
 
@@ -58,7 +58,7 @@ async def prepare(context: Context, caller: Caller, request: DeployRequest, acti
     """Return the request with everything resolved; images are pulled, and nothing is written but a refusal."""
     await check(context, caller, request, action)
     _, node = context.nodes.any()
-    return _asked(context, caller, request, await images.resolve(request.spec, node))
+    return asked_of(context, caller, request, await images.resolve(request.spec, node))
 
 
 async def commit(
@@ -144,14 +144,18 @@ async def _check_policy(context: Context, caller: Caller, request: DeployRequest
 
 
 def _refuse(tx: ReadTx, request: DeployRequest, now: float) -> None:
-    spec = request.spec
-    grants = tx.find(Grant, app=spec.name)
-    refused = policy.refusals(spec, grants, now, taken_names(tx, spec))
+    refused = refusals(tx, request, now)
     if refused:
-        raise DeniedError(spec.name, refused)
+        raise DeniedError(request.spec.name, refused)
 
 
-def _check_contents(request: DeployRequest, stored: Stored) -> None:
+def refusals(tx: ReadTx, request: DeployRequest, now: float) -> tuple[Refusal, ...]:
+    """Return everything policy does not let *request* do."""
+    spec = request.spec
+    return policy.refusals(spec, tx.find(Grant, app=spec.name), now, taken_names(tx, spec))
+
+
+def check_contents(request: DeployRequest, stored: Stored) -> None:
     """Accept a request that brings the content of every file it names.
 
     Raises:
@@ -177,7 +181,10 @@ def _check_files(kind: str, specs: tuple[FileSpec, ...], contents: dict[str, byt
         )
 
 
-def _asked(context: Context, caller: Caller, request: DeployRequest, found: dict[images.Need, ResolvedImage]) -> Asked:
+def asked_of(
+    context: Context, caller: Caller, request: DeployRequest, found: dict[images.Need, ResolvedImage]
+) -> Asked:
+    """Return what *request* asks for, with its images as they were *found* and its contents as they are stored."""
     app, vault = request.spec.name, context.vault
     secrets: dict[str, Content] = {}
     for key, content in request.secrets.items():
