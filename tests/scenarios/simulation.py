@@ -366,7 +366,7 @@ class Platform:
         await self.store.update(Writer.API, lambda tx: tx.put(replace(tx.get(App, app), removing=True)))
 
     async def view(self, app="shop"):
-        return await self.store.view(lambda tx: app_view(tx, app))
+        return await self.store.view(lambda tx: app_view(tx, app, self.clock.now()))
 
     async def service(self, name="web"):
         return await self.store.view(lambda tx: tx.get(Service, f"shop/{name}"))

@@ -68,7 +68,7 @@ class OneProcess:
         await self.person.deploy(*services)
 
     async def settled(self):
-        await self.until(lambda tx: (view := app_view(tx, "shop")) is not None and view.converged)
+        await self.until(lambda tx: (view := app_view(tx, "shop", self.clock.now())) is not None and view.converged)
 
     async def tasks(self, name="web"):
         return await self.store.view(lambda tx: tx.find(Task, service_id=f"shop/{name}"))

@@ -27,17 +27,17 @@ def _web(world):
 
 def test_a_settled_app_says_so():
     world = World(spec(replicas=2), spec("db")).rest()
-    view = app_view(world, "shop")
+    view = app_view(world, "shop", world.now)
     assert isinstance(view, AppView)
     assert (view.converged, view.failed, view.revision, view.deployed_by) == (True, False, 1, "alice")
     assert view.sentence == "all 2 services are as the manifest says"
     web = view.services[1]
     assert (web.wanted, web.running, web.healthy, web.outdated, web.sentence) == (2, 2, 2, 0, "")
-    assert app_views(world) == [view]
+    assert app_views(world, world.now) == [view]
 
 
 def test_what_does_not_exist_has_no_view():
-    assert app_view(World(), "shop") is None
+    assert app_view(World(), "shop", 0.0) is None
     assert service_view(World(spec()), "shop", "db") is None
 
 
@@ -123,8 +123,11 @@ def test_a_parked_service_has_failed_and_so_has_its_app():
         world.fail(world.one(), 5)
         world.orchestrate()
     assert _web(world).failed
-    assert app_view(world, "shop").failed
-    assert "web.1 is parked: it failed 2 times in a row; last it exited with code 5" in app_view(world, "shop").sentence
+    assert app_view(world, "shop", world.now).failed
+    assert (
+        "web.1 is parked: it failed 2 times in a row; last it exited with code 5"
+        in app_view(world, "shop", world.now).sentence
+    )
 
 
 def test_three_rejections_have_failed_although_it_is_tried_on():
@@ -178,7 +181,7 @@ def test_an_update_counts_what_is_outdated():
 def test_a_removed_app_is_never_settled():
     world = World(spec("db"), spec("web", depends_on=(needs("db", Condition.HEALTHY),))).rest()
     world.down()
-    view = app_view(world, "shop")
+    view = app_view(world, "shop", world.now)
     assert (view.removing, view.converged, view.failed) == (True, False, False)
     assert _web(world).sentence == "is being removed: 1 task has yet to stop"
 

@@ -23,6 +23,7 @@ class RolloutView(Value, frozen=True, kw_only=True):
         waits_for: What it waits for, in words; "" if nothing.
         since: Since when it waits for that (or is in its state).
         until: When the wait ends at the latest if it is for a time, or None.
+        requests, errors: What the proxies counted of the new tasks in this step, or None if nothing is measured.
     """
 
     service: str
@@ -38,6 +39,8 @@ class RolloutView(Value, frozen=True, kw_only=True):
     waits_for: str = ""
     since: float = 0.0
     until: float | None = None
+    requests: int | None = None
+    errors: int | None = None
 
 
 class ReleaseView(Value, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from pilothouse.model.counts import count, in_a_row
 from pilothouse.model.names import display_name
 from pilothouse.model.objects import App, Health, PortBinding, Service, Task
 from pilothouse.model.states import TaskState
+from pilothouse.server.rollouts import newest_release
 from pilothouse.server.sentences import task_sentence
 from pilothouse.store.interface import ReadTx
 
@@ -18,16 +19,16 @@ FIRST_RUN_SECONDS = 0.3
 """A program that cannot run at all, such as one without its settings, has ended by then."""
 
 
-def app_views(tx: ReadTx) -> list[AppView]:
-    """Return every app, ordered by name."""
+def app_views(tx: ReadTx, now: float) -> list[AppView]:
+    """Return every app at the time *now*, ordered by name."""
     scenes = Scenes(tx)
-    return [_app_view(scenes, app) for app in tx.find(App)]
+    return [_app_view(tx, scenes, app, now) for app in tx.find(App)]
 
 
-def app_view(tx: ReadTx, name: str) -> AppView | None:
-    """Return one app, or None if there is none of that name."""
+def app_view(tx: ReadTx, name: str, now: float) -> AppView | None:
+    """Return one app at the time *now*, or None if there is none of that name."""
     app = tx.get(App, name)
-    return None if app is None else _app_view(Scenes(tx), app)
+    return None if app is None else _app_view(tx, Scenes(tx), app, now)
 
 
 def service_view(tx: ReadTx, app: str, name: str) -> ServiceView | None:
@@ -145,7 +146,7 @@ def port_text(port: PortBinding) -> str:
     return f"{address}{port.host_port}->{port.target}/{port.protocol}"
 
 
-def _app_view(scenes: Scenes, app: App) -> AppView:
+def _app_view(tx: ReadTx, scenes: Scenes, app: App, now: float) -> AppView:
     services = tuple(view_of_service(scenes, service) for service in scenes.services(app.id))
     failed = [view for view in services if view.failed]
     waiting = [view for view in services if not view.converged]
@@ -167,6 +168,7 @@ def _app_view(scenes: Scenes, app: App) -> AppView:
         failed=bool(failed) and not app.removing,
         sentence=sentence,
         services=services,
+        release=newest_release(tx, scenes, app, now),
     )
 
 

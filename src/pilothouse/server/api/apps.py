@@ -44,7 +44,7 @@ async def put_app(call: Call[NoQuery, DeployRequest]) -> DeployResult:
 
 async def list_apps(call: Call[Paged, None]) -> Page[AppView]:
     """Return the apps, ordered by name."""
-    found = await call.context.store.view(views.app_views)
+    found = await call.context.store.view(lambda tx: views.app_views(tx, call.context.clock.now()))
     return page_by(found, lambda app: app.name, call.query)
 
 
@@ -58,7 +58,7 @@ async def delete_app(call: Call[DownQuery, None]) -> AppView:
     name = call.path["app"]
     caller = Caller(call.principal, call.request_id)
     await take_down(call.context, caller, name, volumes=call.query.volumes)
-    found = await call.context.store.view(lambda tx: views.app_view(tx, name))
+    found = await call.context.store.view(lambda tx: views.app_view(tx, name, call.context.clock.now()))
     # An app of which nothing runs may be gone before it can be looked at.
     return found or AppView(
         name=name,
@@ -85,7 +85,7 @@ async def watch_app(call: Call[NoQuery, None]) -> Stream:
                 if not await waiter.changed(sse.KEEP_ALIVE_SECONDS):
                     await write(sse.KEEP_ALIVE)
                     continue
-                found = await call.context.store.view(lambda tx: views.app_view(tx, name))
+                found = await call.context.store.view(lambda tx: views.app_view(tx, name, call.context.clock.now()))
                 if found is None:
                     await write(sse.message("gone", {"name": name}))
                     return
@@ -109,7 +109,7 @@ def app_of(obj: Object) -> str:
 
 
 async def _view(call: Call[NoQuery, None], name: str) -> AppView:
-    found = await call.context.store.view(lambda tx: views.app_view(tx, name))
+    found = await call.context.store.view(lambda tx: views.app_view(tx, name, call.context.clock.now()))
     if found is None:
         raise NotFoundError(f"there is no app called {name[:80]!r}; 'pilothouse ps' lists them")
     return found
