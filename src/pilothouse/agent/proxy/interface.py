@@ -56,7 +56,18 @@ class Ingress(Protocol):
         ...
 
     def put(self, task_id: str, backends: Iterable[Backend]) -> None:
-        """Say what should be of one task from now on; () when nothing of it is left. Returns at once."""
+        """Say what should be of one task from now on; () when nothing of it is left. Returns at once.
+
+        A task that was served before this agent began stays served as it was until it is put for the first time, so
+        whoever does not know yet whether a task is ready waits with it.
+        """
+        ...
+
+    def settle(self, task_ids: Iterable[str]) -> None:
+        """Say which tasks there are, as soon as the first assignment is known; cheap to repeat.
+
+        What an earlier agent put of any other task is forgotten. Until then nothing that is served is taken away.
+        """
         ...
 
     def divide(self, splits: Iterable[Split]) -> None:
@@ -66,10 +77,12 @@ class Ingress(Protocol):
     async def claim(self, ports: Iterable[PortBinding], service_id: str) -> None:
         """Return once the proxy listens on *ports*, so that a task that is to be reached there may be made.
 
+        The caller has put a backend for each of them before, its door CLOSED and its address perhaps unknown.
+
         Raises:
             PermanentError: Another program has one of them, or the address is not of this host; the message says which
                 program if that can be told.
-            TemporaryError: The proxy does not run yet, or has not taken the ports over.
+            TemporaryError: The proxy does not run yet, has not taken the ports over, or another service has one still.
         """
         ...
 
@@ -82,5 +95,8 @@ class Ingress(Protocol):
         ...
 
     def measured(self) -> tuple[TrafficReport, ...]:
-        """Return the newest counts for each split."""
+        """Return the newest counts for each split, from when it was first divided by that fingerprint; at most 2 s old.
+
+        A split that was not measured yet has no report. Raw TCP connections count as requests without a latency.
+        """
         ...
