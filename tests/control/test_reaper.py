@@ -133,7 +133,7 @@ def test_an_assignment_is_whole_and_names_only_what_the_nodes_tasks_were_granted
     assert found.assignment.tasks == tuple(world.tasks())
     assert [network.id for network in found.assignment.networks] == ["shop/front"]
     assert [volume.id for volume in found.assignment.volumes] == ["old/data", "shop/data"]
-    assert (found.secrets, found.configs) == (("shop/key",), ("shop/conf",))
+    assert (found.secrets, found.configs) == ((("shop/key", "v1"),), (("shop/conf", "c1"),))
     assert found.assignment.revision == world.revision
     assert (found.assignment.secrets, found.assignment.configs) == ((), ())
     assert needs(world, "node2").secrets == ()

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilothouse.model.objects import App, Config, Network, ResolvedImage, Secret, Service, Volume
+from pilothouse.model.release import FileVersion, Release
 from pilothouse.model.spec import AppSpec, FileSpec, NetworkSpec, VolumeSpec
 from pilothouse.server.deploy.describe import Hidden
 from pilothouse.server.deploy.plan import Asked, Content, Stored, plan
@@ -44,13 +45,18 @@ FIELDS = {Service: "services", Network: "networks", Volume: "volumes", Secret: "
 def applied(stored, made):
     """Return what is stored after the writes of a plan."""
     found = {name: dict(getattr(stored, name)) for name in FIELDS.values()}
-    app = stored.app
+    app, releases, versions = stored.app, list(stored.releases), dict(stored.versions)
     for obj in made.writes:
         if isinstance(obj, App):
             app = obj
+        elif isinstance(obj, Release):
+            releases.append(obj)
+        elif isinstance(obj, FileVersion):
+            assert obj.id not in versions
+            versions[obj.id] = obj
         else:
             found[FIELDS[type(obj)]][obj.id.removeprefix("shop/")] = obj
-    return Stored(app=app, **found)
+    return Stored(app=app, releases=tuple(releases), versions=versions, **found)
 
 
 @settings(max_examples=40)

@@ -1,7 +1,10 @@
 """What one node must have, as a pure function of a snapshot: no file contents, only which ones to attach."""
 
+from collections.abc import Iterable
+
 from pilothouse.control.orchestrators.reaper import used_networks, used_volumes
 from pilothouse.model.base import Value
+from pilothouse.model.container import FileGrant
 from pilothouse.model.objects import Network, Task, Volume
 from pilothouse.model.states import TaskState
 from pilothouse.model.wire import Assignment
@@ -12,12 +15,13 @@ class NodeNeeds(Value, frozen=True, kw_only=True):
     """An assignment yet without contents.
 
     Attributes:
-        secrets, configs: Ids ("APP/KEY") of the files to attach, sorted: those a live task on the node was granted.
+        secrets, configs: The files to attach as (id, version), sorted: each in every version that a live task on the
+            node was made for. A version of "" is whichever is the newest.
     """
 
     assignment: Assignment
-    secrets: tuple[str, ...] = ()
-    configs: tuple[str, ...] = ()
+    secrets: tuple[tuple[str, str], ...] = ()
+    configs: tuple[tuple[str, str], ...] = ()
 
 
 def needs(tx: ReadTx, node_id: str) -> NodeNeeds:
@@ -33,9 +37,16 @@ def needs(tx: ReadTx, node_id: str) -> NodeNeeds:
         assignment=Assignment(
             revision=tx.revision, tasks=placed, networks=_networks(tx, by_app), volumes=_volumes(tx, by_app)
         ),
-        secrets=tuple(sorted({f"{t.app}/{grant.source}" for t in live for grant in t.spec.container.secrets})),
-        configs=tuple(sorted({f"{t.app}/{grant.source}" for t in live for grant in t.spec.container.configs})),
+        secrets=_files((task, task.spec.container.secrets, task.secret_versions) for task in live),
+        configs=_files((task, task.spec.container.configs, task.config_versions) for task in live),
     )
+
+
+def _files(granted: Iterable[tuple[Task, tuple[FileGrant, ...], dict[str, str]]]) -> tuple[tuple[str, str], ...]:
+    found = {
+        (f"{task.app}/{g.source}", versions.get(g.source, "")) for task, grants, versions in granted for g in grants
+    }
+    return tuple(sorted(found))
 
 
 def _networks(tx: ReadTx, by_app: dict[str, list[Task]]) -> tuple[Network, ...]:

@@ -67,7 +67,7 @@ def fill(scene: Scene, slot: Slot, gate: Gate, plan: Plan, *, revive: bool = Fal
     own_end = latest.desired_state is not TaskState.SHUTDOWN
     if latest.fingerprint == scene.fingerprint:
         follow(scene, slot, gate, plan)
-    elif revive and own_end and _same_files(scene, latest):
+    elif revive and own_end:
         follow(scene, slot, gate, plan, like=latest.id)
     else:
         start_anew(scene, slot, gate, plan)
@@ -169,8 +169,3 @@ def _create(scene: Scene, slot: Slot, verdict: Verdict, gate: Gate, plan: Plan, 
 
 def _behind(old: Task) -> str:
     return f"waits until the task it replaces ({old.id}) has stopped"
-
-
-def _same_files(scene: Scene, task: Task) -> bool:
-    """Whether the files *task* was given are still the newest: older contents are not kept."""
-    return task.secret_versions == scene.secret_versions and task.config_versions == scene.config_versions

@@ -46,7 +46,7 @@ def name_of(obj: Object) -> str:
 
 def change(path: str, before: object, after: object) -> FieldChange:
     """Return one field's change as short text."""
-    return FieldChange(path=path, before=_short(before), after=_short(after))
+    return FieldChange(path=path, before=short(before), after=short(after))
 
 
 def changes_of(before: Mapping[str, object], after: Mapping[str, object]) -> tuple[FieldChange, ...]:
@@ -79,8 +79,8 @@ def build(entry: Entry, number: int) -> AuditRecord:
         action=entry.action,
         object=entry.object,
         outcome=entry.outcome,
-        summary=_short(entry.summary),
-        changes=_bounded(entry.changes),
+        summary=short(entry.summary),
+        changes=bounded(entry.changes),
         request_id=entry.request_id,
     )
 
@@ -101,7 +101,8 @@ def _taken(tx: ReadTx, number: int) -> bool:
     return tx.get(AuditRecord, f"{number:0{DIGITS}d}") is not None
 
 
-def _bounded(changes: Iterable[FieldChange]) -> tuple[FieldChange, ...]:
+def bounded(changes: Iterable[FieldChange]) -> tuple[FieldChange, ...]:
+    """Return at most 200 of *changes*; if there are more, one that says how many follows."""
     kept = tuple(changes)
     if len(kept) <= _MAX_CHANGES:
         return kept
@@ -109,6 +110,7 @@ def _bounded(changes: Iterable[FieldChange]) -> tuple[FieldChange, ...]:
     return (*kept[:_MAX_CHANGES], FieldChange(path="…", after=f"{left_out} more changes are not listed"))
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """Return *value* as text, cut at 400 characters."""
     text = value if isinstance(value, str) else str(value)
     return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"

@@ -6,29 +6,39 @@ from msgspec.structs import replace
 from pilothouse.model.base import Object
 from pilothouse.model.container import ContainerSpec
 from pilothouse.model.objects import App, Config, Secret, Service, Task
-from pilothouse.model.spec import Hook, ServiceSpec, TaskSpec
+from pilothouse.model.release import FileVersion, Release
+from pilothouse.model.spec import AppSpec, Hook, ServiceSpec, TaskSpec
 
 SHOWN = "(hidden)"
 
 
 def hidden(obj: Object) -> Object:
     """Return *obj* as the API may show it."""
-    if isinstance(obj, Secret):
-        return replace(obj, sealed=b"")
-    if isinstance(obj, Config):
-        return replace(obj, content=b"")
-    if isinstance(obj, App):
-        return replace(obj, spec=replace(obj.spec, services=tuple(_service(s) for s in obj.spec.services)))
-    if isinstance(obj, Service):
-        return replace(obj, spec=_service(obj.spec))
-    if isinstance(obj, Task):
-        return replace(obj, spec=_task(obj.spec))
-    return obj
+    match obj:
+        case Secret():
+            shown: Object = replace(obj, sealed=b"")
+        case Config():
+            shown = replace(obj, content=b"")
+        case FileVersion():
+            shown = replace(obj, stored=b"")
+        case App() | Release():
+            shown = replace(obj, spec=_app(obj.spec))
+        case Service():
+            shown = replace(obj, spec=_service(obj.spec))
+        case Task():
+            shown = replace(obj, spec=_task(obj.spec))
+        case _:
+            shown = obj
+    return shown
 
 
 def hidden_container(spec: ContainerSpec) -> ContainerSpec:
     """Return *spec* with the names of its variables and none of their values."""
     return replace(spec, environment=dict.fromkeys(spec.environment, SHOWN))
+
+
+def _app(spec: AppSpec) -> AppSpec:
+    return replace(spec, services=tuple(_service(s) for s in spec.services))
 
 
 def _service(spec: ServiceSpec) -> ServiceSpec:

@@ -36,6 +36,8 @@ def describe(
         if not service.removing:
             flat.update(_flatten(f"services.{name}", msgspec.to_builtins(service.spec)))
             flat[f"services.{name}.image"] = service.image.digest or service.image.id or service.image.ref
+            if service.restarts_requested:
+                flat[f"services.{name}.restarts_requested"] = str(service.restarts_requested)
     for network in spec.networks:
         flat.update(_flatten(f"networks.{network.key}", msgspec.to_builtins(network)))
     for volume in spec.volumes:

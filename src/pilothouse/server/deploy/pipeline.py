@@ -2,12 +2,13 @@
 
 import msgspec
 
-from pilothouse.errors import InvalidManifestError, NotFoundError
+from pilothouse.errors import InvalidManifestError, NotFoundError, PlanStaleError
 from pilothouse.governance import policy
-from pilothouse.governance.audit.record import REFUSED, Entry, record
+from pilothouse.governance.audit.record import REFUSED, Entry, record, short
 from pilothouse.governance.identity.principal import Principal
 from pilothouse.model.api import DeployRequest, DeployResult, Refusal
 from pilothouse.model.objects import App, Config, Grant, Network, ResolvedImage, Secret, Service, Volume
+from pilothouse.model.release import FileVersion, Release
 from pilothouse.model.spec import FileSpec
 from pilothouse.model.states import Writer
 from pilothouse.model.validate import validate
@@ -32,6 +33,7 @@ async def deploy(context: Context, caller: Caller, request: DeployRequest, actio
     Raises:
         InvalidManifestError: The spec does not make sense, or a content is missing.
         PolicyDeniedError: It asks for what no grant covers; the attempt is recorded.
+        PlanStaleError: The app is not at the release the request expects.
         ImageMissingError: An image is not there; nothing was changed.
     """
     if not request.dry_run:
@@ -49,6 +51,7 @@ async def check(context: Context, caller: Caller, request: DeployRequest, action
     if faults:
         raise ManyFaultsError(faults)
     stored = await context.store.view(lambda tx: load(tx, request.spec.name))
+    check_expected(request.spec.name, stored.app, request.expect)
     check_contents(request, stored)
     await _check_policy(context, caller, request, action)
     return stored
@@ -69,7 +72,9 @@ async def commit(
     def write(tx: WriteTx) -> DeployResult:
         # A grant may have been taken back while images were pulled, so policy has its last word here.
         _refuse(tx, request, asked.now)
-        made = plan(load(tx, request.spec.name), asked)
+        stored = load(tx, request.spec.name)
+        check_expected(request.spec.name, stored.app, request.expect)
+        made = plan(stored, asked)
         for obj in made.writes:
             tx.put(obj)
         if made.writes:
@@ -88,7 +93,22 @@ def load(tx: ReadTx, app: str) -> Stored:
         volumes={v.spec.key: v for v in tx.find(Volume, app=app)},
         secrets={s.spec.key: s for s in tx.find(Secret, app=app)},
         configs={c.spec.key: c for c in tx.find(Config, app=app)},
+        releases=tuple(tx.find(Release, app=app)),
+        versions={v.id: v for v in tx.find(FileVersion, app=app)},
     )
+
+
+def check_expected(name: str, app: App | None, expected: int | None) -> None:
+    """Accept a change that was planned at the app's present release.
+
+    Raises:
+        PlanStaleError: *expected* is not its number; 0 is that there is no such app, None does not care.
+    """
+    number = app.revision if app else 0
+    if expected is not None and expected != number:
+        now = f"is at release {number}" if app else "does not exist"
+        then = f"release {expected}" if expected else "a time when there was no such app"
+        raise PlanStaleError(f"{name} {now} and the plan is of {then}; make the plan again and look at it")
 
 
 async def take_down(context: Context, caller: Caller, app: str, *, volumes: bool) -> None:
@@ -199,6 +219,7 @@ def asked_of(
         keep_orphans=request.keep_orphans,
         principal=str(caller.principal),
         now=context.clock.now(),
+        message=short(request.message),
     )
 
 
@@ -211,7 +232,7 @@ def _entry(caller: Caller, request: DeployRequest, action: str, made: Plan, now:
         principal=str(caller.principal),
         action=action,
         object=f"app/{request.spec.name}",
-        summary=f"revision {result.revision}" + (f"; {'; '.join(parts)}" if parts else ""),
+        summary=f"release {result.revision}" + (f"; {'; '.join(parts)}" if parts else ""),
         changes=made.changes,
         request_id=caller.request_id,
     )

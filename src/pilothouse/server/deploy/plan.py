@@ -1,23 +1,26 @@
 """What a deployment writes, as a pure function of what is stored and what is asked for.
 
-What is equal is not written: deploying the same app twice changes nothing, not even the app's revision.
+What is equal is not written: deploying the same app twice changes nothing, not even the app's revision. What changes
+anything is a release (`server.deploy.releases`), also if it restores an earlier one or only restarts tasks.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from pilothouse.governance.audit.record import changes_of
+from pilothouse.governance.audit.record import bounded, changes_of
 from pilothouse.model.api import DeployResult
 from pilothouse.model.base import Object
 from pilothouse.model.objects import App, Config, FieldChange, Network, ResolvedImage, Secret, Service, Volume
+from pilothouse.model.release import FileVersion, Release, ReleaseKind, release_id
 from pilothouse.model.spec import AppSpec, ServiceSpec
 from pilothouse.server.deploy.describe import describe
+from pilothouse.server.deploy.releases import replaced_contents, stable_base
 
-F = TypeVar("F", Secret, Config)
 N = TypeVar("N", Network, Volume)
+R = TypeVar("R", Service, Network, Secret, Config)
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -37,6 +40,11 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         images: What each service's image resolved to, by service name.
         secrets, configs: The contents that came with the request, by key.
+        keep_orphans: Leave alone what is stored and not in the spec.
+        spare_orphans: Leave alone what is stored and neither in the spec nor in the one that is replaced.
+        restarts: `Service.restarts_requested` of each service, by name; it stays where it is missing.
+        kind, message, copies, undoes: As in `model.release.Release`.
+        forced: Make a release even if nothing differs.
     """
 
     spec: AppSpec
@@ -46,10 +54,17 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     keep_orphans: bool
     principal: str
     now: float
+    spare_orphans: bool = False
+    restarts: Mapping[str, int] = {}
+    kind: ReleaseKind = ReleaseKind.DEPLOY
+    message: str = ""
+    copies: int = 0
+    undoes: int = 0
+    forced: bool = False
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """What the store has of the app, by name or key."""
+    """What the store has of the app, by name or key; *releases* oldest first, *versions* by id."""
 
     app: App | None = None
     services: Mapping[str, Service] = {}
@@ -57,6 +72,8 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     volumes: Mapping[str, Volume] = {}
     secrets: Mapping[str, Secret] = {}
     configs: Mapping[str, Config] = {}
+    releases: tuple[Release, ...] = ()
+    versions: Mapping[str, FileVersion] = {}
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,22 +86,28 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan(stored: Stored, asked: Asked) -> Plan:
     """Return what makes the stored app the one asked for."""
-    goes = not asked.keep_orphans
     secrets, configs = _secrets(stored, asked), _configs(stored, asked)
     services = {spec.name: _service(stored.services.get(spec.name), spec, asked) for spec in asked.spec.services}
-    orphans = [s for name, s in sorted(stored.services.items()) if name not in services and not s.removing and goes]
     networks = {
         spec.key: Network(id=_id(asked, spec.key), app=asked.spec.name, spec=spec) for spec in asked.spec.networks
     }
     volumes = {spec.key: Volume(id=_id(asked, spec.key), app=asked.spec.name, spec=spec) for spec in asked.spec.volumes}
-    written_networks = _resources(stored.networks, networks, goes=goes)
-    written_volumes = _resources(stored.volumes, volumes, goes=False)  # a volume outlives the manifest that named it
+    names = _leaving(stored, asked)
+    orphans = _going(stored.services, services, names["services"])
+    gone_secrets = _going(stored.secrets, secrets, names["secrets"])
+    gone_configs = _going(stored.configs, configs, names["configs"])
+    written_networks = _resources(stored.networks, networks)
+    written_volumes = _resources(stored.volumes, volumes)  # a volume outlives the manifest that named it
+    kept = _orphans(stored, services, orphans, asked)
     children: tuple[Object, ...] = (
         *written_networks,
+        *(replace(n, removing=True) for n in _going(stored.networks, networks, names["networks"])),
         *written_volumes,
-        *_changed(stored.secrets, secrets, goes=goes),
-        *_changed(stored.configs, configs, goes=goes),
-        *(s for name, s in services.items() if s != stored.services.get(name)),
+        *_changed(stored.secrets, secrets),
+        *(replace(s, removing=True) for s in gone_secrets),
+        *_changed(stored.configs, configs),
+        *(replace(c, removing=True) for c in gone_configs),
+        *_changed(stored.services, {**services, **kept}),
         *(replace(s, removing=True) for s in orphans),
     )
     app = _app(stored.app, asked, changed=bool(children))
@@ -98,18 +121,49 @@ def plan(stored: Stored, asked: Asked) -> Plan:
         return Plan(writes=(), result=result)
     before = describe(stored.app.spec, stored.services, stored.secrets, stored.configs) if stored.app else {}
     after = describe(asked.spec, services, secrets, configs)
-    return Plan(writes=(app, *children), result=result, changes=changes_of(before, after))
+    changes = changes_of(before, after)
+    release = _release(stored, asked, app, services, secrets, configs, changes)
+    replaced = replaced_contents(stored.versions, stored.secrets, secrets, gone_secrets)
+    replaced += replaced_contents(stored.versions, stored.configs, configs, gone_configs)
+    flags = _rolled(stored, {**services, **kept}, orphans, back=asked.kind is ReleaseKind.ROLLBACK)
+    others = tuple(obj for obj in children if not (isinstance(obj, Service) and obj.name in flags))
+    return Plan(writes=(app, *others, *flags.values(), *replaced, release), result=result, changes=changes)
 
 
 def _id(asked: Asked, key: str) -> str:
     return f"{asked.spec.name}/{key}"
 
 
+def _leaving(stored: Stored, asked: Asked) -> dict[str, Collection[str] | None]:
+    """Return what may leave with this change, by the name of the spec's field; None is whatever is not in the spec."""
+    fields = ("services", "networks", "secrets", "configs")
+    if asked.keep_orphans or (asked.spare_orphans and stored.app is None):
+        return dict.fromkeys(fields, ())
+    if stored.app is None or not asked.spare_orphans:
+        return dict.fromkeys(fields)
+    spec = stored.app.spec
+    return {
+        "services": {s.name for s in spec.services},
+        "networks": {n.key for n in spec.networks},
+        "secrets": {s.key for s in spec.secrets},
+        "configs": {c.key for c in spec.configs},
+    }
+
+
+def _going(stored: Mapping[str, R], wanted: Collection[str], names: Collection[str] | None) -> list[R]:
+    """Return what is stored, not wanted, and one of *names*."""
+    return [
+        obj
+        for key, obj in sorted(stored.items())
+        if key not in wanted and not obj.removing and (names is None or key in names)
+    ]
+
+
 def _app(app: App | None, asked: Asked, *, changed: bool) -> App | None:
     """Return the app to write, or None if nothing of it changes."""
     if app is None:
         return App(id=asked.spec.name, spec=asked.spec, deployed_at=asked.now, deployed_by=asked.principal)
-    if app.spec == asked.spec and not app.removing and not changed:
+    if app.spec == asked.spec and not app.removing and not changed and not asked.forced:
         return None
     return replace(
         app,
@@ -117,6 +171,8 @@ def _app(app: App | None, asked: Asked, *, changed: bool) -> App | None:
         revision=app.revision + 1,
         deployed_at=asked.now,
         deployed_by=asked.principal,
+        paused=False,
+        paused_by="",
         removing=False,
         remove_volumes=False,
     )
@@ -125,10 +181,66 @@ def _app(app: App | None, asked: Asked, *, changed: bool) -> App | None:
 def _service(before: Service | None, spec: ServiceSpec, asked: Asked) -> Service:
     image, app = asked.images[spec.name], asked.spec.name
     if before is None:
-        return Service(id=_id(asked, spec.name), app=app, name=spec.name, spec=spec, image=image, updated_at=asked.now)
+        before = Service(
+            id=_id(asked, spec.name), app=app, name=spec.name, spec=spec, image=image, updated_at=asked.now
+        )
+    before = _restarted(before, asked)
     if before.spec == spec and before.image == image and not before.removing:
         return before
     return replace(before, spec=spec, image=image, removing=False, updated_at=asked.now)
+
+
+def _restarted(service: Service, asked: Asked) -> Service:
+    return replace(service, restarts_requested=asked.restarts.get(service.name, service.restarts_requested))
+
+
+def _orphans(
+    stored: Stored, services: Mapping[str, Service], going: Iterable[Service], asked: Asked
+) -> dict[str, Service]:
+    """Return the services that stay although the spec does not name them."""
+    others = {name: s for name, s in stored.services.items() if name not in services and not s.removing}
+    gone = {service.name for service in going}
+    return {name: _restarted(service, asked) for name, service in others.items() if name not in gone}
+
+
+def _rolled(
+    stored: Stored, services: Mapping[str, Service], going: Iterable[Service], *, back: bool
+) -> dict[str, Service]:
+    """Return the services that stay and are written, knowing whether the newest release is a rollback."""
+    found = {name: replace(service, rolling_back=back) for name, service in services.items()}
+    gone = {service.name for service in going}
+    return {name: s for name, s in found.items() if name not in gone and s != stored.services.get(name)}
+
+
+def _release(
+    stored: Stored,
+    asked: Asked,
+    app: App,
+    services: Mapping[str, Service],
+    secrets: Mapping[str, Secret],
+    configs: Mapping[str, Config],
+    changes: tuple[FieldChange, ...],
+) -> Release:
+    """Return the release that *app* is by this change."""
+    return Release(
+        id=release_id(app.id, app.revision),
+        app=app.id,
+        number=app.revision,
+        kind=asked.kind,
+        spec=asked.spec,
+        images={name: service.image for name, service in services.items()},
+        secret_versions={key: secret.content_version for key, secret in secrets.items()},
+        config_versions={key: config.content_version for key, config in configs.items()},
+        restarts={name: s.restarts_requested for name, s in services.items() if s.restarts_requested},
+        base=0 if stored.app is None or stored.app.removing else stable_base(stored.releases),
+        copies=asked.copies,
+        undoes=asked.undoes,
+        created_at=asked.now,
+        created_by=asked.principal,
+        message=asked.message,
+        changes=bounded(changes),
+        since=asked.now,
+    )
 
 
 def _sorted_services(
@@ -181,11 +293,8 @@ def _configs(stored: Stored, asked: Asked) -> dict[str, Config]:
     return made
 
 
-def _changed(stored: Mapping[str, F], wanted: Mapping[str, F], *, goes: bool) -> tuple[F, ...]:
-    written: list[F] = [after for key, after in wanted.items() if after != stored.get(key)]
-    if goes:
-        written += [replace(o, removing=True) for k, o in sorted(stored.items()) if k not in wanted and not o.removing]
-    return tuple(written)
+def _changed(stored: Mapping[str, R], wanted: Mapping[str, R]) -> tuple[R, ...]:
+    return tuple(after for key, after in wanted.items() if after != stored.get(key))
 
 
 def _renewed(stored: Stored, secrets: Mapping[str, Secret], configs: Mapping[str, Config]) -> set[tuple[str, str]]:
@@ -198,15 +307,9 @@ def _version(file: Secret | Config | None) -> str:
     return file.content_version if file else ""
 
 
-def _resources(stored: Mapping[str, N], wanted: Mapping[str, N], *, goes: bool) -> tuple[N, ...]:
-    written: list[N] = []
-    for key, new in wanted.items():
-        after = replace(stored.get(key, new), spec=new.spec, removing=False)
-        if after != stored.get(key):
-            written.append(after)
-    if goes:
-        written += [replace(o, removing=True) for k, o in sorted(stored.items()) if k not in wanted and not o.removing]
-    return tuple(written)
+def _resources(stored: Mapping[str, N], wanted: Mapping[str, N]) -> tuple[N, ...]:
+    after = {key: replace(stored.get(key, new), spec=new.spec, removing=False) for key, new in wanted.items()}
+    return tuple(obj for key, obj in after.items() if obj != stored.get(key))
 
 
 def _kept(stored: Mapping[str, N], written: Iterable[N]) -> Iterable[str]:

@@ -14,10 +14,11 @@ from pilothouse.control.nodes.liveness import Presence
 from pilothouse.control.orchestrators.reaping import forget_gone
 from pilothouse.governance.secrets.seal import Vault
 from pilothouse.log import event
-from pilothouse.model.objects import Config, Node, NodeDescription, Secret, Task, TaskStatus
+from pilothouse.model.objects import Node, NodeDescription, Task, TaskStatus
 from pilothouse.model.states import TRANSITIONS, TaskState, Writer
 from pilothouse.model.wire import Assignment, FileContent, ResourceReport, TaskReport
 from pilothouse.server.commits import Commits
+from pilothouse.server.sessions.contents import stored_content
 from pilothouse.server.sessions.interface import NodeServices
 from pilothouse.server.sessions.registry import Nodes
 from pilothouse.store.interface import Commit, ReadTx, Store, WriteTx
@@ -107,14 +108,16 @@ class LocalSession:
         found: NodeNeeds = needs(tx, self._node_id)
         return msgspec.structs.replace(
             found.assignment,
-            secrets=tuple(self._opened(s) for key in found.secrets if (s := tx.get(Secret, key)) is not None),
-            configs=tuple(_content(c) for key in found.configs if (c := tx.get(Config, key)) is not None),
+            secrets=tuple(
+                self._opened(s) for at in found.secrets if (s := stored_content(tx, "secret", *at)) is not None
+            ),
+            configs=tuple(c for at in found.configs if (c := stored_content(tx, "config", *at)) is not None),
         )
 
-    def _opened(self, secret: Secret) -> FileContent:
-        version = secret.content_version
-        content = self._vault.open(secret.app, secret.spec.key, version, secret.sealed)
-        return FileContent(id=secret.id, version=version, content=content)
+    def _opened(self, sealed: FileContent) -> FileContent:
+        app, _, key = sealed.id.partition("/")
+        content = self._vault.open(app, key, sealed.version, sealed.content)
+        return msgspec.structs.replace(sealed, content=content)
 
     def _write(self, tx: WriteTx, reports: tuple[TaskReport, ...]) -> None:
         for report in reports:
@@ -125,10 +128,6 @@ class LocalSession:
                 event("debug", "report.dropped", task=task.id, reason=f"{report.state.name} after {task.state.name}")
             else:
                 tx.put(msgspec.structs.replace(task, state=report.state, status=report.status))
-
-
-def _content(config: Config) -> FileContent:
-    return FileContent(id=config.id, version=config.content_version, content=config.content)
 
 
 def _follows(task: Task, report: TaskReport) -> bool:
