@@ -32,6 +32,46 @@ def findings(top=None, service=None):
     return str(refused.value).splitlines()
 
 
+def traffic(block, *ports):
+    service = {"image": "web", "ports": list(ports), "x-pilothouse": {"traffic": block}}
+    return converted({"name": "shop", "services": {"web": service}}).spec.services[0].task.container.ports
+
+
+TCP = {"target": 25, "published": "2525", "protocol": "tcp", "mode": "ingress"}
+
+
+def test_the_proxy_protocol_is_asked_for_once_for_every_raw_tcp_port_that_the_proxy_serves():
+    others = (
+        {**TCP, "target": 80, "app_protocol": "http"},
+        {**TCP, "target": 53, "protocol": "udp"},
+        {**TCP, "target": 26, "mode": "host"},
+        {**TCP, "target": 27, "published": "3000-3005"},
+    )
+    found = traffic({"client_address": "proxy-protocol"}, TCP, {**TCP, "app_protocol": "tcp"}, *others)
+    assert [port.client_address for port in found] == ["proxy-protocol"] * 2 + [""] * 4
+    assert [port.client_address for port in traffic({}, TCP)] == [""]
+
+
+@pytest.mark.parametrize(
+    ("block", "ports", "message"),
+    [
+        ({"client_address": "header"}, [TCP], "client_address: 'header' is not known; write proxy-protocol"),
+        (
+            {"client_address": "proxy-protocol"},
+            [{**TCP, "mode": "host"}],
+            "client_address: is for raw TCP ports that the proxy serves, and the service publishes none; remove it, or "
+            "publish one with `mode: ingress`, TCP and a single host port",
+        ),
+        ({"retries": 3}, [TCP], "retries: is not supported yet; remove it until a release honours it"),
+        ({"client": 3}, [TCP], "client: is not known; did you mean 'client_address'?"),
+    ],
+)
+def test_traffic_is_decoded_strictly(block, ports, message):
+    with pytest.raises(InvalidManifestError) as refused:
+        traffic(block, *ports)
+    assert str(refused.value) == f"services.web.x-pilothouse.traffic.{message}"
+
+
 def test_ownership_is_kept_with_the_app():
     found = converted({"name": "shop", "services": {}, "x-pilothouse": {"owner": "team", "runbook": "https://r"}})
     assert found.spec.ownership == Ownership(owner="team", runbook="https://r")
@@ -123,7 +163,7 @@ def test_every_field_of_the_example_is_explained():
     explained = [line.split(":")[0].strip() for line in lines if "  # " in line]
     prose = " ".join(line for line in lines if line.startswith("#"))
     wanted = {*_field_names(AppBlock), *_field_names(ServiceBlock)}
-    assert {name for name in wanted if name not in explained and f"`{name}`" not in prose} == {"probes"}
+    assert {name for name in wanted if name not in explained and f"`{name}`" not in prose} == {"probes", "traffic"}
 
 
 @pytest.mark.parametrize("name", sorted(pages.pages()))

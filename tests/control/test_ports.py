@@ -1,12 +1,12 @@
-"""A host port belongs to one task until that task is dead; who cannot have one is told who holds it."""
+"""An engine port is one task's until it is dead, an ingress port a service's; who cannot have one is told why."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from pilothouse.control.resources.ports import FIRST_CHOSEN, LAST_CHOSEN, Ledger
-from pilothouse.model.container import ContainerSpec, Port
+from pilothouse.control.resources.ports import FIRST_CHOSEN, LAST_CHOSEN, Ledger, in_the_way
+from pilothouse.model.container import ContainerSpec, Port, PortMode
 from pilothouse.model.objects import PortBinding
 from pilothouse.model.spec import TaskSpec
 from pilothouse.model.states import TaskState
@@ -21,13 +21,23 @@ def _task(id, *ports, **fields):
 
 def _holding(id, port, **fields):
     given = PortBinding(
-        target=80, host_port=port, host_ip=fields.pop("host_ip", ""), protocol=fields.pop("protocol", "tcp")
+        target=80,
+        host_port=port,
+        host_ip=fields.pop("host_ip", ""),
+        protocol=fields.pop("protocol", "tcp"),
+        ingress=fields.pop("ingress", False),
     )
-    return replace(TASK, id=id, service="db", ports=(given,), **fields)
+    return replace(TASK, id=id, **{"service": "db", "ports": (given,), **fields})
 
 
 def _web(first, last=None, **fields):
-    return Port(target=80, published=(first, last or first), **fields)
+    """Return a port that the engine publishes."""
+    return Port(target=80, published=(first, last or first), mode=PortMode.HOST, **fields)
+
+
+def _shared(first, target=80, **fields):
+    """Return a port that the proxy serves."""
+    return Port(target=target, published=first and (first, first), **fields)
 
 
 def test_a_free_port_is_given():
@@ -89,11 +99,116 @@ def test_a_task_that_publishes_one_port_twice_is_told_so():
     assert "is asked for twice by the task itself" in Ledger([]).give(_task("a", _web(80), _web(80))).reason
 
 
-@given(st.integers(1, 65535), st.integers(1, 40), st.sampled_from(["tcp", "udp"]))
-def test_a_chosen_port_is_the_same_each_time_and_in_the_range_that_is_free_for_it(target, slot, protocol):
-    task = _task("a", Port(target=target, protocol=protocol), slot=slot)
+@given(st.integers(1, 65535), st.integers(1, 40), st.sampled_from(["tcp", "udp"]), st.sampled_from(PortMode))
+def test_a_chosen_port_is_the_same_each_time_and_in_the_range_that_is_free_for_it(target, slot, protocol, mode):
+    task = _task("a", Port(target=target, protocol=protocol, mode=mode), slot=slot)
     (first,), (again,) = Ledger([]).give(task).ports, Ledger([]).give(replace(task, id="b")).ports
     assert first == again
     assert FIRST_CHOSEN <= first.host_port <= LAST_CHOSEN
     (other,) = Ledger([replace(TASK, service="db", ports=(first,))]).give(task).ports
     assert other.host_port != first.host_port
+
+
+def test_all_tasks_of_a_service_share_an_ingress_port_whatever_it_leads_to():
+    ledger = Ledger([])
+    given = [ledger.give(_task(f"t{slot}", _shared(8080), slot=slot)).ports for slot in (1, 2, 3)]
+    assert given == [(PortBinding(target=80, host_port=8080, ingress=True),)] * 3
+    newer = ledger.give(_task("new", _shared(8080, target=9000), slot=1))
+    assert newer.ports == (PortBinding(target=9000, host_port=8080, ingress=True),)
+
+
+def test_an_ingress_port_belongs_to_nobody_else_and_the_reason_names_the_service():
+    ledger = Ledger([_holding("old", 8080, ingress=True)])
+    for port in (_shared(8080), _web(8080), _shared(8080, host_ip="127.0.0.1")):
+        assert ledger.give(_task("a", port)).reason == (
+            "host port 8080/tcp is held by the service db of shop, for all its tasks; it becomes free when the last of "
+            "them has stopped, or publish another port"
+        )
+    assert ledger.give(_task("a", _shared(8080), app="blog", service="db")).reason
+
+
+def test_an_ingress_port_waits_for_an_engine_port_of_another_service():
+    ledger = Ledger([_holding("old", 8080)])
+    assert ledger.give(_task("a", _shared(8080))).reason == (
+        "host port 8080/tcp is held by db.1 of shop (old); it becomes free when that task has stopped, or publish "
+        "another port"
+    )
+
+
+def test_a_service_waits_for_its_own_task_that_publishes_through_the_engine_and_is_told_how_to_replace_it():
+    old = _holding("old", 8080, service="web", state=TaskState.RUNNING)
+    assert (
+        Ledger([old])
+        .give(_task("a", _shared(8080), slot=2))
+        .reason.endswith("the proxy serves it for all tasks once that task is replaced: `pilothouse restart shop web`")
+    )
+    waiting = _task("a", _shared(8080), desired_state=TaskState.READY)
+    assert Ledger([old]).give(waiting).ports[0].ingress
+    assert in_the_way(old, waiting.spec.container.ports)
+    assert not in_the_way(_holding("old", 8080, service="web", ingress=True), waiting.spec.container.ports)
+    assert in_the_way(_holding("old", 8080, service="web", ingress=True), (_web(8080),))
+
+
+def test_a_container_that_is_taken_over_keeps_its_ports_with_the_engine():
+    assert not Ledger([]).give(_task("a", _shared(8080), adopts="c1")).ports[0].ingress
+
+
+def test_a_chosen_ingress_port_is_that_of_the_whole_service_and_stays():
+    first = Ledger([]).give(_task("a", _shared(None), slot=1)).ports
+    number = first[0].host_port
+    blocker = replace(_holding("x", number, ingress=True), service="other")
+    moved = Ledger([blocker]).give(_task("a", _shared(None), slot=1)).ports
+    assert moved[0].host_port != number
+    # It stays although its favourite is free again, for another slot, and after the last task of it is dead.
+    for state in (TaskState.RUNNING, TaskState.FAILED):
+        held = replace(TASK, id="a", ports=moved, state=state)
+        assert Ledger([held]).give(_task("b", _shared(None), slot=2)).ports == moved
+
+
+def test_two_chosen_ports_of_a_service_are_never_one():
+    held = replace(TASK, id="a", ports=Ledger([]).give(_task("a", _shared(None, target=81))).ports)
+    taken = replace(held, ports=(replace(held.ports[0], host_port=_favourite(80)),))
+    assert Ledger([taken]).give(_task("b", _shared(None, target=80), slot=2)).ports[0].host_port != _favourite(80)
+
+
+def _favourite(target):
+    return Ledger([]).give(_task("a", _shared(None, target=target))).ports[0].host_port
+
+
+def test_a_once_per_release_step_gets_no_port():
+    assert Ledger([]).give(_task("a", _shared(8080), _web(9000), step=0)).ports == ()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["web", "api"]),
+            st.integers(1, 3),
+            st.lists(
+                st.builds(
+                    Port,
+                    target=st.integers(80, 82),
+                    published=st.sampled_from([None, (8080, 8080), (8081, 8081), (8080, 8082)]),
+                    host_ip=st.sampled_from(["", "127.0.0.1"]),
+                    mode=st.sampled_from(PortMode),
+                ),
+                max_size=3,
+            ),
+        ),
+        max_size=8,
+    )
+)
+def test_whatever_is_asked_for_a_port_is_one_tasks_or_one_services(asked):
+    ledger = Ledger([])
+    holders = {}
+    for number, (service, slot, ports) in enumerate(asked):
+        task = _task(f"t{number}", *ports, service=service, slot=slot)
+        given = ledger.give(task)
+        assert bool(given.reason) is (given.ports == () and bool(ports))
+        for port in given.ports:
+            for other, owner in holders.get(port.host_port, []):
+                assert other.ingress
+                assert port.ingress
+                assert owner.service_id == task.service_id
+        for port in given.ports:
+            holders.setdefault(port.host_port, []).append((port, task))

@@ -2,8 +2,8 @@
 
 from msgspec.structs import replace
 
-from pilothouse.model.container import ContainerSpec, Port
-from pilothouse.model.objects import Availability, NodeSpec
+from pilothouse.model.container import ContainerSpec, Port, PortMode
+from pilothouse.model.objects import Availability, NodeSpec, PortBinding
 from pilothouse.model.spec import Condition, Mode, Placement, Resources, RestartCondition, RestartPolicy, TaskSpec
 from pilothouse.model.states import TaskState
 from tests.control.world import World, needs, node, spec
@@ -182,8 +182,15 @@ def test_a_dependent_that_asks_for_it_is_replaced_after_its_dependency():
     assert world.one("other") == other
 
 
-def test_two_replicas_of_one_host_port_leave_one_waiting_with_the_reason():
+def test_all_replicas_share_one_host_port_that_the_proxy_serves():
     container = ContainerSpec(image="x", ports=(Port(target=80, published=(8080, 8080)),))
+    world = World(spec(container=container, replicas=3)).rest()
+    assert {task.ports for task in world.running()} == {(PortBinding(target=80, host_port=8080, ingress=True),)}
+    assert len(world.running()) == 3
+
+
+def test_two_replicas_of_one_engine_port_leave_one_waiting_with_the_reason():
+    container = ContainerSpec(image="x", ports=(Port(target=80, published=(8080, 8080), mode=PortMode.HOST),))
     world = World(spec(container=container, replicas=2)).rest()
     waiting = world.live()[1]
     assert waiting.state is TaskState.NEW

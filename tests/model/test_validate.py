@@ -15,6 +15,7 @@ from pilothouse.model.container import (
     MountKind,
     NetworkAttachment,
     Port,
+    PortMode,
     Privileges,
     ThrottleDevice,
     Ulimit,
@@ -188,12 +189,32 @@ def test_the_deploy_section_is_judged(said, path):
     assert only(service(service=said)).partition(": ")[0] == f"services.web.deploy.{path}"
 
 
-def test_a_fixed_port_cannot_serve_several_replicas_and_a_range_is_proposed():
-    line = only(service(ports=(Port(target=80, published=(8080, 8080)),), service={"replicas": 2}))
-    assert line == (
-        "services.web.ports[0].published: one fixed port for 2 replicas on one host; write a range such as "
-        '"8080-8081:80", leave the host port out, or run one replica until there is a routing mesh'
-    )
+def test_one_host_port_serves_all_replicas_through_the_proxy():
+    assert validate(app(service(ports=(Port(target=80, published=(8080, 8080)),), service={"replicas": 9}))) == ()
+
+
+@pytest.mark.parametrize(
+    ("port", "message"),
+    [
+        (
+            Port(target=80, published=(8080, 8080), mode=PortMode.HOST),
+            "one host port for 3 replicas, and the engine publishes `mode: host`, each replica on a port of its own; "
+            'write "8080:80", which all replicas share, or a range such as "8080-8082:80"',
+        ),
+        (
+            Port(target=80, published=(8080, 8081)),
+            "2 host ports for 3 replicas, and the engine publishes a range of ports, each replica on a port of its "
+            'own; write "8080:80", which all replicas share, or a range such as "8080-8082:80"',
+        ),
+        (
+            Port(target=53, published=(53, 53), protocol="udp"),
+            "one host port for 3 replicas, and the engine publishes UDP, each replica on a port of its own; "
+            'write a range such as "53-55:53/udp"',
+        ),
+    ],
+)
+def test_what_the_engine_publishes_needs_a_host_port_for_each_replica(port, message):
+    assert only(service(ports=(port,), service={"replicas": 3})) == f"services.web.ports[0].published: {message}"
 
 
 def test_a_range_as_long_as_the_replicas_is_fine():

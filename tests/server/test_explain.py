@@ -177,7 +177,7 @@ CASES = [
     (segmentation_fault, "killed by SIGSEGV (exit code 139)"),
     (killed_by_hand, "killed by SIGKILL (exit code 137)"),
     (parked, "web.1 is parked: it failed 3 times in a row; last it exited with code 9"),
-    (port_taken, "host port 8080/tcp is held by other.1 of shop"),
+    (port_taken, "host port 8080/tcp is held by the service other of shop"),
     (no_room, "node1: has 8192 of 8192 MiB of memory free, and the task reserves 101376"),
     (no_label, "node1: has no node.labels.disk"),
     (no_node, "no node has joined yet"),

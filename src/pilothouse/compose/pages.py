@@ -10,7 +10,7 @@ import msgspec
 from pilothouse.compose.classes import KeyClass, Verdict
 from pilothouse.compose.project_classes import CONFIG, NETWORK, NETWORK_BELOW, PROJECT, SECRET, VOLUME
 from pilothouse.compose.service_classes import SERVICE, SERVICE_BELOW
-from pilothouse.compose.x_pilothouse import KEY, LATER, AppBlock, ProbeBlock, struct_in
+from pilothouse.compose.x_pilothouse import KEY, LATER, AppBlock, ProbeBlock, TrafficBlock, struct_in
 
 _MADE = "<!-- Made by scripts/docs; change {source} instead. -->\n"
 _CLASS_MEANING = {
@@ -81,6 +81,7 @@ def fields() -> Iterator[tuple[str, str, str]]:
     yield from _fields(AppBlock, KEY)
     for name in ("startup", "live", "ready"):
         yield f"services.NAME.{KEY}.probes.{name}", "PROBE", "not asked"
+    yield from _fields(TrafficBlock, f"services.NAME.{KEY}.traffic")
     yield from _fields(ProbeBlock, "PROBE")
 
 

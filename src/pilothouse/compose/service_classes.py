@@ -69,7 +69,10 @@ SERVICE: dict[str, Verdict] = {
     "pid": granted("host shows every process of the host; service:NAME is free", "pid-host"),
     "pids_limit": honoured("512 by default; must agree with deploy.resources.limits.pids"),
     "platform": care("restricts where the service can run, and the image must have it", "leave it out if unsure"),
-    "ports": care("published on the one host; a fixed port serves one replica", 'write a range such as "8080-8081:80"'),
+    "ports": care(
+        "one host port serves all replicas, through the proxy; UDP, `mode: host` and ranges go through the engine",
+        "see docs/reference/ports.md",
+    ),
     "post_start": honoured("a command in the container after its start"),
     "pre_start": honoured("a command or container before the start, once for each change of the service"),
     "pre_stop": honoured("a command in the container before the stop signal, within the grace period"),

@@ -5,13 +5,14 @@ later release is refused by name, never ignored.
 """
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 import msgspec
 
 from pilothouse.compose.quantities import seconds
 from pilothouse.compose.reader import Reader, join
+from pilothouse.model.container import Port
 from pilothouse.model.spec import Ownership, Probe, ProbeKind, Probes
 
 KEY = "x-pilothouse"
@@ -28,7 +29,6 @@ LATER = frozenset(
         "release",
         "scale",
         "secrets",
-        "traffic",
     }
 )
 
@@ -85,6 +85,19 @@ class ProbesBlock(Strict, frozen=True, kw_only=True):
     ready: ProbeBlock | None = None
 
 
+class TrafficBlock(Strict, frozen=True, kw_only=True):
+    """How the proxy hands requests and connections to a service."""
+
+    client_address: str = ""
+
+
+PROXY_PROTOCOL = "proxy-protocol"
+
+# Words of the plan that belong below one block only.
+LATER_BELOW: Mapping[type[Strict], frozenset[str]] = {
+    TrafficBlock: frozenset({"circuit", "client_ip", "host", "path", "rate_limit", "retries", "timeout", "tls"}),
+}
+
 Block = TypeVar("Block", bound=Strict)
 
 
@@ -102,6 +115,7 @@ class ServiceBlock(Strict, frozen=True, kw_only=True):
     """`x-pilothouse` of a service."""
 
     probes: ProbesBlock | None = None
+    traffic: TrafficBlock | None = None
 
 
 def ownership(project: Reader) -> Ownership:
@@ -122,6 +136,27 @@ def probes(service: Reader) -> Probes:
         live=_probe(service, "live", block.live),
         ready=_probe(service, "ready", block.ready),
     )
+
+
+def traffic(service: Reader, ports: tuple[Port, ...]) -> tuple[Port, ...]:
+    """Return *ports* of *service* with what its `traffic` block says of them."""
+    asked = ((_decode(service, ServiceBlock) or ServiceBlock()).traffic or TrafficBlock()).client_address
+    if not asked:
+        return ports
+    if asked != PROXY_PROTOCOL:
+        service.error(f"{KEY}.traffic.client_address", f"{asked[:80]!r} is not known; write {PROXY_PROTOCOL}")
+    elif not any(_raw(port) for port in ports):
+        service.error(
+            f"{KEY}.traffic.client_address",
+            "is for raw TCP ports that the proxy serves, and the service publishes none; remove it, or publish one "
+            "with `mode: ingress`, TCP and a single host port",
+        )
+    return tuple(msgspec.structs.replace(port, client_address=asked) if _raw(port) else port for port in ports)
+
+
+def _raw(port: Port) -> bool:
+    """Whether raw TCP may be spoken on *port* through the proxy; HTTP carries the address in a header."""
+    return port.ingress and port.app_protocol in {"", "tcp"}
 
 
 def _probe(service: Reader, name: str, block: ProbeBlock | None) -> Probe | None:
@@ -187,7 +222,7 @@ def _unknown(value: object, block: type[Strict], path: str) -> Iterator[tuple[st
         below = struct_in(fields.get(key))
         if key in fields and below is not None:
             yield from _unknown(inner, below, where)
-        elif key not in fields and key in LATER:
+        elif key not in fields and key in (LATER | LATER_BELOW.get(block, frozenset())):
             yield where, "is not supported yet; remove it until a release honours it"
         elif key not in fields:
             near = difflib.get_close_matches(str(key), sorted(fields), 1)
@@ -201,4 +236,4 @@ def struct_in(annotation: object) -> type[Strict] | None:
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Strict)), None)
 
 
-__all__ = ["KEY", "LATER", "AppBlock", "ProbeBlock", "ServiceBlock", "ownership", "probes", "struct_in"]
+__all__ = ["KEY", "LATER", "AppBlock", "ProbeBlock", "ServiceBlock", "ownership", "probes", "struct_in", "traffic"]

@@ -1,5 +1,6 @@
 """One service of the loaded model → how to run one container of it."""
 
+from pilothouse.compose import x_pilothouse
 from pilothouse.compose.convert import files, limits, mounts, networking
 from pilothouse.compose.reader import Reader
 from pilothouse.model.container import ContainerSpec, Device, Healthcheck, Logging, Privileges
@@ -57,7 +58,7 @@ def container(service: Reader, app: str, name: str) -> ContainerSpec:
         networks=attached,
         links=service.texts("links"),
         mac_address=service.text("mac_address"),
-        ports=networking.ports(service),
+        ports=x_pilothouse.traffic(service, networking.ports(service)),
         expose=service.texts("expose"),
     )
 

@@ -61,5 +61,6 @@ def _beside(tx: ReadTx, task: Task) -> bool:
     service = tx.get(Service, task.service_id)
     written = service is not None and service.spec.update.order is UpdateOrder.START_FIRST
     return written and all(
-        port.published is None or port.published[0] != port.published[1] for port in task.spec.container.ports
+        port.ingress or port.published is None or port.published[0] != port.published[1]
+        for port in task.spec.container.ports
     )

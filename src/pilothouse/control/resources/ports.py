@@ -1,7 +1,8 @@
 """Which host port a task gets, as a pure function of who holds which. No socket is opened here.
 
-A port belongs to a task until the task is dead, so a task that is stopping still holds its own. A task that waits for
-the one it replaces to stop is given that one's ports in advance.
+An engine port belongs to one task until that task is dead, so a task that is stopping still holds its own. A task that
+waits for the one it replaces to stop is given that one's ports in advance. An ingress port, which the proxy serves,
+belongs to a service: all its tasks share it, those of an older spec included, and nobody else.
 """
 
 import zlib
@@ -15,6 +16,8 @@ from pilothouse.model.states import TaskState
 
 FIRST_CHOSEN, LAST_CHOSEN = 32768, 60999
 _EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - addresses a user may have written
+_Entry = tuple[str, int, str]
+"""A published port of a service that the platform chooses the number of: service, target and host address."""
 
 
 class Given(Value, frozen=True, kw_only=True):
@@ -28,8 +31,11 @@ class Ledger:
     """Who holds which host port at one moment."""
 
     def __init__(self, tasks: Iterable[Task]) -> None:
-        self._held: dict[tuple[str, int], list[tuple[str, Task]]] = {}
-        for task in tasks:
+        self._held: dict[tuple[str, int], list[tuple[PortBinding, Task]]] = {}
+        self._chosen: dict[_Entry, int] = {}
+        # The dead come first and the newest last, so that a living task's number stands, then the newest dead one's.
+        for task in sorted(tasks, key=lambda task: (not task.state.terminal, task.created_at, task.id)):
+            self._remember(task, task.ports)
             if not task.state.terminal:
                 self._enter(task, task.ports)
 
@@ -38,51 +44,98 @@ class Ledger:
 
         Args:
             task: Who needs them.
-            beside: The task it replaces runs on until this one is ready, so they cannot have the same port.
+            beside: The task it replaces runs on until this one is ready, so they cannot have the same engine port.
         """
+        if task.step >= 0:
+            return Given()
         found: list[PortBinding] = []
         for port in task.spec.container.ports:
             binding, reason = self._choose(task, port, found, beside=beside)
             if binding is None:
                 return Given(reason=reason)
             found.append(binding)
+        self._remember(task, tuple(found))
         self._enter(task, tuple(found))
         return Given(ports=tuple(found))
 
     def _enter(self, task: Task, ports: tuple[PortBinding, ...]) -> None:
         for port in ports:
-            self._held.setdefault((port.protocol, port.host_port), []).append((port.host_ip, task))
+            self._held.setdefault((port.protocol, port.host_port), []).append((port, task))
+
+    def _remember(self, task: Task, ports: tuple[PortBinding, ...]) -> None:
+        for port in ports:
+            if port.ingress:
+                self._chosen[task.service_id, port.target, port.host_ip] = port.host_port
 
     def _choose(
         self, task: Task, port: Port, mine: list[PortBinding], *, beside: bool
     ) -> tuple[PortBinding | None, str]:
-        holder: Task | None = None
-        for number in _candidates(task, port):
-            binding = PortBinding(target=port.target, host_port=number, protocol=port.protocol, host_ip=port.host_ip)
+        blocked: tuple[PortBinding, Task] | None = None
+        for number in self._candidates(task, port):
+            binding = PortBinding(
+                target=port.target,
+                host_port=number,
+                protocol=port.protocol,
+                host_ip=port.host_ip,
+                # A container that is taken over publishes its ports through the engine until it is replaced.
+                ingress=port.ingress and not task.adopts,
+            )
             if any(_same(binding, other) for other in mine):
                 continue
-            taken = self._holder(task, binding, beside=beside)
+            taken = self._holder(task, port, binding, beside=beside)
             if taken is None:
                 return binding, ""
-            holder = holder or taken
-        return None, _refusal(port, holder)
+            blocked = blocked or taken
+        return None, _refusal(task, port, blocked)
 
-    def _holder(self, task: Task, binding: PortBinding, *, beside: bool) -> Task | None:
-        for host_ip, other in self._held.get((binding.protocol, binding.host_port), ()):
-            if _overlap(host_ip, binding.host_ip) and (beside or not _hands_over(other, task)):
-                return other
+    def _candidates(self, task: Task, port: Port) -> Iterator[int]:
+        if port.published is not None:
+            yield from range(port.published[0], port.published[1] + 1)
+            return
+        name = f"{task.service_id}.{task.slot}.{task.node_id}.{port.target}/{port.protocol}"
+        if port.ingress:
+            name = f"{task.service_id}.{port.target}/{port.protocol}@{port.host_ip}"
+            known = self._chosen.get((task.service_id, port.target, port.host_ip))
+            if known is not None:
+                yield known
+        # The same slot or service begins at the same port each time, so that its address changes as seldom as can be.
+        count = LAST_CHOSEN - FIRST_CHOSEN + 1
+        start = zlib.crc32(name.encode()) % count
+        yield from (FIRST_CHOSEN + (start + step) % count for step in range(count))
+
+    def _holder(self, task: Task, port: Port, binding: PortBinding, *, beside: bool) -> tuple[PortBinding, Task] | None:
+        for held, other in self._held.get((binding.protocol, binding.host_port), ()):
+            if not _overlap(held.host_ip, binding.host_ip) or _shares(held, other, binding, task, port):
+                continue
+            if beside or not _hands_over(other, task):
+                return held, other
         return None
 
 
-def _candidates(task: Task, port: Port) -> Iterator[int]:
-    if port.published is not None:
-        yield from range(port.published[0], port.published[1] + 1)
-        return
-    # The same slot begins at the same port each time, so that its address changes as seldom as can be.
-    count = LAST_CHOSEN - FIRST_CHOSEN + 1
-    name = f"{task.service_id}.{task.slot}.{task.node_id}.{port.target}/{port.protocol}"
-    start = zlib.crc32(name.encode()) % count
-    yield from (FIRST_CHOSEN + (start + step) % count for step in range(count))
+def in_the_way(old: Task, ports: Iterable[Port]) -> bool:
+    """Whether *old* must have stopped before a task with *ports* can start in its place.
+
+    That is so if its container publishes one of them through the engine: the engine, and the proxy, listen alone.
+    """
+    for port in ports:
+        if port.published is None or port.published[0] != port.published[1]:
+            continue
+        for held in old.ports:
+            alike = (held.protocol, held.host_port) == (port.protocol, port.published[0])
+            if alike and _overlap(held.host_ip, port.host_ip) and not (held.ingress and port.ingress):
+                return True
+    return False
+
+
+def _shares(held: PortBinding, other: Task, binding: PortBinding, task: Task, port: Port) -> bool:
+    """Whether *task* may have *binding* beside *other*, which has *held*: both are reached through the proxy.
+
+    A number that was written is that of the service, whatever port of the container it leads to; one that the platform
+    chooses leads to one port of the container.
+    """
+    if not (held.ingress and binding.ingress and other.service_id == task.service_id):
+        return False
+    return port.published is not None or (held.target, held.host_ip) == (binding.target, binding.host_ip)
 
 
 def _hands_over(holder: Task, task: Task) -> bool:
@@ -100,13 +153,22 @@ def _overlap(one: str, other: str) -> bool:
     return one == other or one in _EVERYWHERE or other in _EVERYWHERE
 
 
-def _refusal(port: Port, holder: Task | None) -> str:
+def _refusal(task: Task, port: Port, blocked: tuple[PortBinding, Task] | None) -> str:
     first, last = port.published or (FIRST_CHOSEN, LAST_CHOSEN)
     which = f"host port {first}/{port.protocol}" if first == last else f"each of the host ports {first} to {last}"
-    if holder is None:
+    if blocked is None:
         return f"{which} is asked for twice by the task itself; publish another one"
+    held, holder = blocked
+    if held.ingress:
+        return (
+            f"{which} is held by the service {holder.service} of {holder.app}, for all its tasks; it becomes free when "
+            "the last of them has stopped, or publish another port"
+        )
     stopping = ", which is stopping" if holder.desired_state is TaskState.SHUTDOWN else ""
-    return (
-        f"{which} is held by {display_name(holder)} of {holder.app} ({holder.id}{stopping}); it becomes free when that "
-        f"task has stopped, or publish another port"
-    )
+    what = f"{which} is held by {display_name(holder)} of {holder.app} ({holder.id}{stopping})"
+    if port.ingress and holder.service_id == task.service_id and not stopping:
+        return (
+            f"{what}, whose container publishes it through the engine; the proxy serves it for all tasks once that "
+            f"task is replaced: `pilothouse restart {holder.app} {holder.service}`"
+        )
+    return f"{what}; it becomes free when that task has stopped, or publish another port"

@@ -1,12 +1,17 @@
-"""Published ports: each must exist, and no two tasks may be promised the same one."""
+"""Published ports: each must exist, and nobody may be promised one that another has.
+
+One host port serves all tasks of a service where the proxy listens on it (`Port.ingress`); what the engine publishes
+needs a host port for each task.
+"""
 
 from collections.abc import Iterator
 
-from pilothouse.model.container import Port
+from pilothouse.model.container import Port, PortMode
 from pilothouse.model.spec import Mode, ServiceSpec
 from pilothouse.model.validate.grammar import Finding, address, one_of, within
 
 _PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
+_CLIENT_ADDRESSES = frozenset({"", "proxy-protocol"})
 _ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - these are compared, not listened on
 
 
@@ -18,11 +23,14 @@ def ports(path: str, service: ServiceSpec) -> Iterator[Finding]:
         yield from within(f"{where}.target", port.target, 1, 65535)
         yield from one_of(f"{where}.protocol", port.protocol, _PROTOCOLS)
         yield from address(f"{where}.host_ip", port.host_ip)
+        yield from one_of(f"{path}.x-pilothouse.traffic.client_address", port.client_address, _CLIENT_ADDRESSES)
         if port.published is None:
             continue
         first, last = port.published
         if not 1 <= first <= last <= 65535:
             yield f"{where}.published", f"{first}-{last} is no range of ports; write 1 to 65535, the lower one first"
+        elif port.ingress:
+            continue
         elif service.mode in {Mode.REPLICATED, Mode.REPLICATED_JOB} and service.replicas > last - first + 1:
             yield f"{where}.published", _too_few(port, service.replicas)
     if container.ports and container.network_mode in {"host", "none"}:
@@ -54,9 +62,17 @@ def shared_ports(services: tuple[ServiceSpec, ...]) -> Iterator[Finding]:
 def _too_few(port: Port, replicas: int) -> str:
     assert port.published is not None
     first, last = port.published
-    wanted = f"{first}-{min(first + replicas - 1, 65535)}:{port.target}"
-    have = "one fixed port" if first == last else f"{last - first + 1} ports"
-    return (
-        f'{have} for {replicas} replicas on one host; write a range such as "{wanted}", leave the host port out, '
-        "or run one replica until there is a routing mesh"
-    )
+    protocol = "" if port.protocol == "tcp" else f"/{port.protocol}"
+    wanted = f"{first}-{min(first + replicas - 1, 65535)}:{port.target}{protocol}"
+    have = "one host port" if first == last else f"{last - first + 1} host ports"
+    why = f"the engine publishes {_kind(port)}, each replica on a port of its own"
+    # A number that all replicas share is the proxy's, and that is what most people mean.
+    instead = f'write "{first}:{port.target}", which all replicas share, ' if port.protocol == "tcp" else ""
+    also = "or a range" if instead else "write a range"
+    return f'{have} for {replicas} replicas, and {why}; {instead}{also} such as "{wanted}"'
+
+
+def _kind(port: Port) -> str:
+    if port.protocol != "tcp":
+        return port.protocol.upper()
+    return "`mode: host`" if port.mode is PortMode.HOST else "a range of ports"
