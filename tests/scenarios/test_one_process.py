@@ -12,7 +12,7 @@ from pilothouse.agent.runtime.fakehost import FakeHost, FakeImage
 from pilothouse.clock import SystemClock
 from pilothouse.governance.secrets.seal import KEY_BYTES, Vault
 from pilothouse.ids import SystemIds
-from pilothouse.model.container import ContainerSpec, NetworkAttachment, Port
+from pilothouse.model.container import ContainerSpec, NetworkAttachment, Port, PortMode
 from pilothouse.model.names import container_name
 from pilothouse.model.objects import App, Network, Task
 from pilothouse.model.spec import Condition, Mode, NetworkSpec
@@ -100,7 +100,7 @@ async def test_an_app_comes_up_heals_changes_and_goes_down_and_leaves_nothing(pr
         await _with_network(process)
         after = (needs("db"), needs("job", Condition.COMPLETED))
         db, job = _service("db", "db:1"), _service("job", "job:1", mode=Mode.REPLICATED_JOB)
-        ports = {"ports": (Port(target=80, published=(8080, 8080)),)}
+        ports = {"ports": (Port(target=80, published=(8080, 8080), mode=PortMode.HOST),)}
         await process.deploy(db, job, _service("web", "web:1", depends_on=after, container=ports))
         await process.settled()
 

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from msgspec.structs import replace
 
-from pilothouse.model.container import ContainerSpec, Healthcheck, Port
+from pilothouse.model.container import ContainerSpec, Healthcheck, Port, PortMode
 from pilothouse.model.objects import Network, Service, Task
 from pilothouse.model.spec import (
     Condition,
@@ -131,7 +131,9 @@ async def test_a_changed_file_replaces_only_what_changed_a_part_at_a_time():
 
 async def test_a_published_port_is_handed_over_from_the_old_task_to_the_new_one():
     def service(image):
-        return spec(container=ContainerSpec(image=image, ports=(Port(target=80, published=(8080, 8080)),)))
+        return spec(
+            container=ContainerSpec(image=image, ports=(Port(target=80, published=(8080, 8080), mode=PortMode.HOST),))
+        )
 
     async with platform().started() as it:
         await it.deploy(service("web:1"))

@@ -1,55 +1,196 @@
-"""How a service is updated, as far as its spec alone decides it: order, parallelism, and what counts as a success."""
+"""How a release of a service is rolled out: what is written, and the platform's choice where nothing is. Pure.
 
-from pilothouse.control.orchestrators.scene import is_ready
+`policy` is the whole of it, for the updater, for plans and for explanations alike. Nothing here looks at tasks but the
+four questions about one task's readiness at the end.
+"""
+
+import enum
+
+from pilothouse.control.orchestrators.scene import Scene, is_ready
+from pilothouse.model.base import Value
 from pilothouse.model.container import ContainerSpec, MountKind
-from pilothouse.model.objects import Health, Task
-from pilothouse.model.spec import ServiceSpec, TaskSpec, UpdateOrder
+from pilothouse.model.objects import Health, Service, Task
+from pilothouse.model.spec import ServiceSpec, TaskSpec, UpdateOrder, UpdatePolicy
 
 SETTLE_SECONDS = 5.0
-"""How long a task that nothing checks must run before it counts as a success of the update."""
+"""How long a task that nothing checks must run before it is believed, where nothing else says so."""
+
+FIRST_RUN_SECONDS = 0.3
+"""A program that cannot run at all, such as one without its settings, has ended by then."""
+
+STABLE_SETTLE_SECONDS = 10.0
+MONITOR_SECONDS = 10.0
+DEADLINE_SECONDS = 600.0
 
 
-def update_order(spec: ServiceSpec) -> UpdateOrder:
-    """Return whether old tasks of *spec* go before or after new ones: as written where that can work."""
+class FailureAction(enum.Enum):
+    """What becomes of a rollout in which too many new tasks failed."""
+
+    ROLLBACK = "rollback"
+    PAUSE = "pause"
+    CONTINUE = "continue"
+
+
+class Policy(Value, frozen=True, kw_only=True):
+    """How one release of one service is rolled out.
+
+    Attributes:
+        parallelism: Slots worked on at once, at least 1.
+        delay_seconds: Between the moment a slot has settled and the beginning of the next ones.
+        settle_seconds: How long a new task must have been ready before the next slots are begun and its old one goes.
+        unchecked_seconds: The least of that for a task that nothing checks.
+        monitor_seconds: A new task that ends within this after it became ready has failed; it gates no step.
+        max_failure_ratio: The share of slots that may fail, from 0 to 1.
+        deadline_seconds: A new task that takes longer to become ready has failed.
+        guarded: There is a stable release before this one, so that a single failure is enough to tell, and a rollout
+            that failed stays so. Without one the platform goes on trying: three failures in a row stop it.
+    """
+
+    order: UpdateOrder
+    parallelism: int
+    delay_seconds: float = 0.0
+    settle_seconds: float = 0.0
+    unchecked_seconds: float = SETTLE_SECONDS
+    monitor_seconds: float = 0.0
+    max_failure_ratio: float = 0.0
+    failure_action: FailureAction = FailureAction.PAUSE
+    deadline_seconds: float = DEADLINE_SECONDS
+    guarded: bool = False
+
+
+def policy(service: Service, slots: int, *, base: int = 0, undoes: int = 0) -> Policy:
+    """Return how a release of *service* is rolled out over so many *slots*.
+
+    Args:
+        service: As the release has it; `rolling_back` makes `rollback_config` count instead of `update_config`.
+        slots: How many it has.
+        base: `Release.base`: the stable release to go back to, 0 if there is none.
+        undoes: `Release.undoes`: the failed release it repairs, 0 if it repairs none.
+    """
+    spec, written = service.spec, written_policy(service)
+    guarded = base > 0
+    return Policy(
+        order=update_order(spec, written),
+        parallelism=parallelism(spec, slots, written),
+        delay_seconds=written.delay_seconds or 0.0,
+        settle_seconds=_settle(spec, written, stable_before=guarded and not undoes),
+        unchecked_seconds=0.0 if guarded or written.monitor_seconds is not None else SETTLE_SECONDS,
+        monitor_seconds=_or(written.monitor_seconds, MONITOR_SECONDS) if guarded else 0.0,
+        max_failure_ratio=written.max_failure_ratio or 0.0,
+        failure_action=_action(service, written, guarded=guarded),
+        deadline_seconds=_or(spec.release.deadline_seconds, DEADLINE_SECONDS),
+        guarded=guarded,
+    )
+
+
+def policy_of(scene: Scene, slots: int) -> Policy:
+    """Return how the newest release of the service in *scene* is rolled out over so many *slots*."""
+    release = scene.release
+    return policy(scene.service, slots, base=release.base if release else 0, undoes=release.undoes if release else 0)
+
+
+def written_policy(service: Service) -> UpdatePolicy:
+    """Return what the manifest says of the way its newest release is rolled out: forwards or back."""
+    return service.spec.rollback if service.rolling_back else service.spec.update
+
+
+def update_order(spec: ServiceSpec, written: UpdatePolicy | None = None) -> UpdateOrder:
+    """Return whether old tasks of *spec* go before or after new ones: as *written* where that can work."""
     container = spec.task.container
-    if spec.update.order is UpdateOrder.START_FIRST and _one_host_port(container):
+    order = (spec.update if written is None else written).order
+    if order is UpdateOrder.START_FIRST and _one_host_port(container):
         return UpdateOrder.STOP_FIRST
-    if spec.update.order is not None:
-        return spec.update.order
-    return UpdateOrder.STOP_FIRST if _cannot_run_twice(container) else UpdateOrder.START_FIRST
+    if order is not None:
+        return order
+    return UpdateOrder.STOP_FIRST if in_the_way(container) else UpdateOrder.START_FIRST
 
 
-def parallelism(spec: ServiceSpec, count: int) -> int:
+def in_the_way(container: ContainerSpec) -> str:
+    """Return by what two containers of one slot would be in each other's way, as a clause; "" if by nothing.
+
+    Ports that the proxy serves are shared by all tasks of a service, so they are in nobody's way.
+    """
+    fixed = container.mac_address or any(
+        at.ipv4_address or at.ipv6_address or at.mac_address for at in container.networks
+    )
+    shared = {MountKind.VOLUME, MountKind.BIND}
+    writes = [
+        mount.source for mount in container.mounts if mount.kind in shared and mount.source and not mount.read_only
+    ]
+    reasons = (
+        (any(not port.ingress for port in container.ports), "the engine publishes a port of it"),
+        (container.container_name, f"its container's name is fixed ({container.container_name})"),
+        (fixed, "it has a fixed address"),
+        (writes, f"it writes to {', '.join(writes)}"),
+        (container.network_mode == "host", "it is on the host's network"),
+    )
+    return next((why for so, why in reasons if so), "")
+
+
+def parallelism(spec: ServiceSpec, count: int, written: UpdatePolicy | None = None) -> int:
     """Return how many of *count* slots are worked on at once."""
-    written = spec.update.parallelism
-    if written is None:
+    at_once = (spec.update if written is None else written).parallelism
+    if at_once is None:
         return max(1, count // 4)
-    return written or max(1, count)
+    return at_once or max(1, count)
 
 
-def settled_at(task: Task, spec: ServiceSpec) -> float | None:
-    """Return from when on *task* counts as a success of an update, or None if it is not ready."""
+def ready_since(task: Task) -> float | None:
+    """Return since when *task* is ready and fails no check, or None if it is not."""
     if not is_ready(task):
         return None
-    started = task.status.since if task.status.started_at is None else task.status.started_at
-    checked = task.status.health is not Health.NONE or _is_checked(spec.task)
-    return started + max(spec.update.monitor_seconds or 0.0, 0.0 if checked else SETTLE_SECONDS)
+    status = task.status
+    return next((at for at in (status.ready_since, status.started_at) if at is not None), status.since)
 
 
-def _cannot_run_twice(container: ContainerSpec) -> bool:
-    """Whether two containers of one slot would be in each other's way: a port, an address, a name, or data."""
-    fixed = any(at.ipv4_address or at.ipv6_address or at.mac_address for at in container.networks)
-    shared = {MountKind.VOLUME, MountKind.BIND}
-    writes = any(mount.kind in shared and mount.source and not mount.read_only for mount in container.mounts)
-    host = container.network_mode == "host"
-    return bool(container.ports or container.container_name or container.mac_address or fixed or writes or host)
+def settled_at(task: Task, rule: Policy) -> float | None:
+    """Return from when on the rollout may go on after *task*, or None if it is not ready."""
+    since = ready_since(task)
+    if since is None:
+        return None
+    return since + max(rule.settle_seconds, 0.0 if is_checked(task) else rule.unchecked_seconds)
+
+
+def believed_at(task: Task) -> float | None:
+    """Return from when on a ready *task* is taken to work where no release was stable before; None if not ready."""
+    since = ready_since(task)
+    if since is None or task.status.health is not Health.NONE:
+        return since
+    return since + (SETTLE_SECONDS if task.failures else FIRST_RUN_SECONDS)
+
+
+def is_checked(task: Task) -> bool:
+    """Whether anything but its running says that *task* works."""
+    return task.status.health is not Health.NONE or _is_checked(task.spec)
+
+
+def _settle(spec: ServiceSpec, written: UpdatePolicy, *, stable_before: bool) -> float:
+    if spec.release.settle_seconds is not None:
+        return spec.release.settle_seconds
+    if written.monitor_seconds is not None:
+        return 0.0
+    # What a failed release is rolled back to has proved itself: waiting would only prolong the failure.
+    return STABLE_SETTLE_SECONDS if stable_before else 0.0
+
+
+def _action(service: Service, written: UpdatePolicy, *, guarded: bool) -> FailureAction:
+    if written.failure_action == FailureAction.CONTINUE.value:
+        return FailureAction.CONTINUE
+    paused = written.failure_action == FailureAction.PAUSE.value
+    # A rollback is never rolled back itself, and without a stable release there is nothing to go back to.
+    return FailureAction.PAUSE if paused or service.rolling_back or not guarded else FailureAction.ROLLBACK
 
 
 def _one_host_port(container: ContainerSpec) -> bool:
-    return any(port.published is not None and port.published[0] == port.published[1] for port in container.ports)
+    engine_ports = (port.published for port in container.ports if not port.ingress)
+    return any(published is not None and published[0] == published[1] for published in engine_ports)
 
 
 def _is_checked(spec: TaskSpec) -> bool:
     check = spec.container.healthcheck
     probed = spec.probes.startup or spec.probes.ready
     return probed is not None or (check is not None and check.test not in {(), ("NONE",)})
+
+
+def _or(written: float | None, otherwise: float) -> float:
+    return otherwise if written is None else written

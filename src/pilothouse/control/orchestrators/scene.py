@@ -2,7 +2,9 @@
 
 import msgspec
 
-from pilothouse.model.objects import Health, Node, Service, Task
+from pilothouse.model.objects import App, Health, Node, Service, Task
+from pilothouse.model.release import Release
+from pilothouse.model.rollout import Stage
 from pilothouse.model.spec import Mode
 from pilothouse.model.states import TaskState
 
@@ -27,6 +29,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     """One service and its surroundings at one revision.
 
     Attributes:
+        app: None if it is gone, which makes the service leave.
+        release: The newest one of the app; None if it was deployed before there were any.
         leaving: The service or its whole app is being removed.
         asked_by: Who wanted it so, as a clause: "deployed by alice (revision 3)".
         tasks: All of the service, dead ones included.
@@ -36,6 +40,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
 
     service: Service
     fingerprint: str
+    app: App | None = None
+    release: Release | None = None
     leaving: bool = False
     asked_by: str = ""
     tasks: tuple[Task, ...] = ()
@@ -44,6 +50,11 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     dependencies: dict[str, Neighbour] = {}
     live_dependents: tuple[str, ...] = ()
     nodes: tuple[Node, ...] = ()
+
+    @property
+    def stage(self) -> Stage | None:
+        """How far the newest release may go with the service, if it goes in stages."""
+        return self.release.stages.get(self.service.name) if self.release else None
 
 
 class Slot(msgspec.Struct, kw_only=True):

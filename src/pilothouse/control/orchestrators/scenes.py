@@ -4,6 +4,7 @@ from pilothouse.control.orchestrators.decide import wanted_keys
 from pilothouse.control.orchestrators.scene import Neighbour, Scene
 from pilothouse.model.fingerprint import fingerprint
 from pilothouse.model.objects import App, Config, Node, Secret, Service, Task
+from pilothouse.model.release import Release, release_id
 from pilothouse.model.spec import Mode
 from pilothouse.model.states import TaskState
 from pilothouse.store.interface import ReadTx
@@ -16,6 +17,7 @@ class Scenes:
         self._tx = tx
         self._services: dict[str, Service | None] = {}
         self._apps: dict[str, App | None] = {}
+        self._releases: dict[str, Release | None] = {}
         self._tasks: dict[str, tuple[Task, ...]] = {}
         self._prints: dict[str, str] = {}
         self._members: dict[str, list[Service]] = {}
@@ -33,6 +35,12 @@ class Scenes:
         if name not in self._apps:
             self._apps[name] = self._tx.get(App, name)
         return self._apps[name]
+
+    def release(self, app: App) -> Release | None:
+        """Return the newest release of an app, or None if it has none yet."""
+        if app.id not in self._releases:
+            self._releases[app.id] = self._tx.get(Release, release_id(app.id, app.revision))
+        return self._releases[app.id]
 
     def services(self, app: str) -> list[Service]:
         """Return the services of an app, ordered by id."""
@@ -114,6 +122,8 @@ class Scenes:
         return Scene(
             service=service,
             fingerprint=self.fingerprint(service),
+            app=app,
+            release=None if app is None else self.release(app),
             leaving=leaving,
             asked_by=_asked_by(service, app),
             tasks=self.tasks(service),

@@ -7,7 +7,7 @@ version that keeps failing stops the update where it is; what is left of the old
 from pilothouse.control.orchestrators.endings import duration, how_it_ended
 from pilothouse.control.orchestrators.plan import Plan
 from pilothouse.control.orchestrators.restart import Next, after
-from pilothouse.control.orchestrators.rollout import parallelism, settled_at, update_order
+from pilothouse.control.orchestrators.rollout import parallelism, policy_of, settled_at, update_order
 from pilothouse.control.orchestrators.scene import Scene, Slot, is_ready, place_name
 from pilothouse.control.orchestrators.vacancy import Gate, create_beside, follow
 from pilothouse.model.objects import Task
@@ -74,7 +74,7 @@ def _switch(scene: Scene, slot: Slot, gate: Gate, plan: Plan) -> None:
             return
         why = f"makes room for {new.id}, which is prepared and made from the changed service: {scene.asked_by}"
     else:
-        settled = settled_at(new, scene.service.spec)
+        settled = settled_at(new, policy_of(scene, 1))
         if settled is None or settled > plan.now:
             _mind_the_deadline(scene, slot, new, settled, plan)
             return
@@ -120,7 +120,7 @@ def _in_motion(scene: Scene, slot: Slot, plan: Plan) -> bool:
     if _is_idle(scene, slot):
         return False
     if slot.current is not None and not slot.outdated and not slot.stopping:
-        settled = settled_at(slot.current, scene.service.spec)
+        settled = settled_at(slot.current, policy_of(scene, 1))
         if settled is not None:
             plan.look_again(settled)
         return settled is None or settled > plan.now
@@ -167,7 +167,7 @@ def _in_delay(scene: Scene, wanted: list[Slot], plan: Plan) -> bool:
     if not delay:
         return False
     settled = [
-        at for slot in wanted if slot.current and (at := settled_at(slot.current, scene.service.spec)) is not None
+        at for slot in wanted if slot.current and (at := settled_at(slot.current, policy_of(scene, 1))) is not None
     ]
     if not settled or max(settled) + delay <= plan.now:
         return False
