@@ -6,7 +6,7 @@ from pilothouse.model.container import ContainerSpec
 from pilothouse.model.objects import App, ResolvedImage
 from pilothouse.model.release import Release, ReleaseKind, ReleaseState, Traffic, release_id
 from pilothouse.model.rollout import Evidence, Golden, Rollout, RolloutState, Stage
-from pilothouse.model.spec import Probe, ProbeKind, Probes, ReleasePolicy, ReleaseStep, Strategy, TaskSpec, UpdatePolicy
+from pilothouse.model.spec import Probe, ProbeKind, Probes, ReleasePolicy, ReleaseStep, Strategy, TaskSpec
 from pilothouse.server.rollouts import release_view
 from pilothouse.server.views import app_view
 from tests.control.world import World, spec
@@ -85,8 +85,7 @@ def test_an_updated_service_has_no_old_tasks_and_waits_for_nothing():
 
 def test_a_new_task_that_is_ready_but_not_long_enough_is_starting():
     world = World(checked("web:1")).rest()
-    policy = UpdatePolicy(monitor_seconds=20.0)
-    world.deploy(checked("web:2", update=policy))
+    world.deploy(checked("web:2", release=ReleasePolicy(settle_seconds=20.0)))
     released(world, base=1)
     rolling(world)
     world.rest()

@@ -5,10 +5,9 @@ What a rollout may do next is decided elsewhere; this only counts tasks and says
 
 import msgspec
 
-from pilothouse.control.orchestrators.rollout import settled_at
+from pilothouse.control.orchestrators.rollout import Policy, policy, ready_since, settled_at
 from pilothouse.control.orchestrators.scene import Slot, place_name, slots
 from pilothouse.control.orchestrators.scenes import Scenes
-from pilothouse.control.orchestrators.updater import DEADLINE_SECONDS
 from pilothouse.model.counts import count
 from pilothouse.model.objects import App, ResolvedImage, Service, Task
 from pilothouse.model.release import Release, ReleaseState, Traffic, release_id
@@ -84,14 +83,15 @@ def rollout_view(
     fingerprint = scenes.fingerprint(service)
     by_key = slots(scenes.tasks(service), fingerprint)
     wanted = [by_key.get(key) or Slot(key=key) for key in scenes.wanted(service)]
-    done = sum(1 for slot in wanted if _is_updated(service, slot, now))
+    rule = policy(service, len(wanted), base=release.base, undoes=release.undoes)
+    done = sum(1 for slot in wanted if _is_updated(slot, rule, now))
     current = sum(1 for slot in wanted if slot.current is not None or slot.completed)
     old = [task for slot in by_key.values() for task in slot.live if task.fingerprint != fingerprint]
     app = scenes.app(service.app)
     paused = app is not None and app.paused and not release.state.over
     rollout = _rollout(service, release, paused=paused)
     stage = _stage(service, release)
-    wait = _wait(service, rollout, stage, wanted, now, paused_by=app.paused_by if app and paused else "")
+    wait = _wait(service, rule, rollout, stage, wanted, now, paused_by=app.paused_by if app and paused else "")
     counted = [each for each in measured if each.fingerprint == fingerprint] if stage is not None else []
     return RolloutView(
         service=service.name,
@@ -130,16 +130,23 @@ def _stage(service: Service, release: Release) -> Stage | None:
     return stage if stage is not None and not stage.promoted and not release.state.over else None
 
 
-def _is_updated(service: Service, slot: Slot, now: float) -> bool:
+def _is_updated(slot: Slot, rule: Policy, now: float) -> bool:
     """Whether a slot has its new task, which is ready and has settled, or has ended well where that is meant."""
     if slot.current is None:
         return slot.completed
-    settled = settled_at(slot.current, service.spec)
+    settled = settled_at(slot.current, rule)
     return settled is not None and settled <= now and slot.current.desired_state is TaskState.RUNNING
 
 
 def _wait(
-    service: Service, rollout: Rollout, stage: Stage | None, wanted: list[Slot], now: float, *, paused_by: str
+    service: Service,
+    rule: Policy,
+    rollout: Rollout,
+    stage: Stage | None,
+    wanted: list[Slot],
+    now: float,
+    *,
+    paused_by: str,
 ) -> Wait:
     if rollout.state is RolloutState.DONE:
         return Wait()
@@ -149,7 +156,7 @@ def _wait(
     if rollout.state is RolloutState.HELD and stage is not None:
         return _judged(service, rollout, stage)
     if rollout.state is RolloutState.ROLLING:
-        return _next_task(service, wanted, now) or Wait(what=rollout.sentence, since=rollout.since)
+        return _next_task(service, rule, wanted, now) or Wait(what=rollout.sentence, since=rollout.since)
     return Wait(what=rollout.sentence, since=rollout.since)
 
 
@@ -163,17 +170,17 @@ def _judged(service: Service, rollout: Rollout, stage: Stage) -> Wait:
     )
 
 
-def _next_task(service: Service, wanted: list[Slot], now: float) -> Wait | None:
+def _next_task(service: Service, rule: Policy, wanted: list[Slot], now: float) -> Wait | None:
     """Return which new task the rollout waits for: one that is not ready before one that has not settled."""
     new = [(slot, slot.current) for slot in wanted if slot.current is not None]
-    unready = [pair for pair in new if settled_at(pair[1], service.spec) is None]
+    unready = [pair for pair in new if settled_at(pair[1], rule) is None]
     if unready:
         slot, task = min(unready, key=lambda pair: (pair[1].created_at, pair[0].key))
-        return _to_become_ready(service, slot, task)
-    settling = [(slot, at) for slot, task in new if (at := settled_at(task, service.spec)) is not None and at > now]
+        return _to_become_ready(service, rule, slot, task)
+    settling = [(slot, at) for slot, task in new if (at := settled_at(task, rule)) is not None and at > now]
     if settling:
         slot, at = max(settling, key=lambda pair: (pair[1], pair[0].key))
-        ready = slot.current.status.since if slot.current else now
+        ready = (ready_since(slot.current) if slot.current else None) or now
         return Wait(what=f"{place_name(service, slot.key)} to settle", since=ready, until=at)
     leaving = [(slot, task) for slot in wanted for task in slot.stopping if slot.current is None]
     if leaving:
@@ -182,7 +189,7 @@ def _next_task(service: Service, wanted: list[Slot], now: float) -> Wait | None:
     return None
 
 
-def _to_become_ready(service: Service, slot: Slot, task: Task) -> Wait:
+def _to_become_ready(service: Service, rule: Policy, slot: Slot, task: Task) -> Wait:
     name = place_name(service, slot.key)
     if task.desired_state is TaskState.READY:
         return Wait(what=_held_back(name, task.desired_reason), since=task.created_at)
@@ -191,7 +198,7 @@ def _to_become_ready(service: Service, slot: Slot, task: Task) -> Wait:
     return Wait(
         what=f"{name} to become ready{again}",
         since=task.created_at,
-        until=started + DEADLINE_SECONDS if started is not None else None,
+        until=started + rule.deadline_seconds if started is not None else None,
     )
 
 
