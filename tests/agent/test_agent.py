@@ -293,14 +293,14 @@ async def test_secrets_are_files_in_memory_while_the_task_lives(node):
         await manager.until(lambda: not os.path.lexists(mount.source))
 
 
-async def test_hooks_run_around_the_container_and_pre_start_once_for_the_service(node):
+async def test_hooks_run_around_the_container_but_for_those_that_are_steps(node):
     spec = {
-        "pre_start": (Hook(command=("migrate",)),),
         "post_start": (Hook(command=("warm-up",)),),
         "pre_stop": (Hook(command=("drain",)),),
     }
     node.host.images["tool:1"] = FakeImage(ref="tool:1", exit_after_seconds=0.02)
-    spec["pre_start"] = (Hook(command=("migrate",), image="tool:1"),)
+    once, each = Hook(command=("migrate",), image="tool:1"), Hook(command=("seed",), image="tool:1", per_replica=True)
+    spec["pre_start"] = (once, each)
     one, two = make_task(1, spec=spec), make_task(2, slot=2, spec=spec)
     manager = Manager(one, two)
     async with node.agent(manager):
@@ -308,7 +308,10 @@ async def test_hooks_run_around_the_container_and_pre_start_once_for_the_service
         manager.want(S.SHUTDOWN)
         await manager.settles()
     verbs = [(call.verb, call.subject.split(" ")[-1]) for call in node.engine.calls if call.verb in {"exec", "prepare"}]
-    assert [v for v in verbs if "pre-start" in v[1]] == [("prepare", "ph.shop.web.pre-start-0.0.h0123456789a")]
+    assert sorted(v for v in verbs if "pre-start" in v[1]) == [
+        ("prepare", "ph.shop.web.pre-start-1.1.t00000000001"),
+        ("prepare", "ph.shop.web.pre-start-1.2.t00000000002"),
+    ]
     assert verbs.count(("exec", "warm-up")) == 2
     assert verbs.count(("exec", "drain")) == 2
 

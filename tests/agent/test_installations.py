@@ -76,7 +76,7 @@ async def test_everything_that_is_made_carries_the_id_of_its_installation(pair):
     mount = Mount(kind=MountKind.VOLUME, source="data", target="/data")
     task = make_task(
         container={"mounts": (mount,), "labels": {"io.example": "x"}},
-        spec={"pre_start": (Hook(command=("migrate",), image="tool:1"),)},
+        spec={"pre_start": (Hook(command=("migrate",), image="tool:1", per_replica=True),)},
     )
     manager = Manager(task, volumes=[make_volume()])
     async with one.agent(manager):

@@ -15,7 +15,7 @@ from pilothouse.model.states import TRANSITIONS, TaskState, Writer
 
 S = TaskState
 ARROWS = TRANSITIONS[Writer.AGENT]
-HOOK = (Hook(command=("true",)),)
+HOOK = (Hook(command=("true",), per_replica=True),)
 
 
 def task(**changes):

@@ -36,7 +36,7 @@ def test_a_container_of_the_same_task_under_another_name_is_an_orphan():
 
 
 def test_hook_containers_stay_while_a_task_needs_them():
-    task = make_task(spec={"pre_start": (Hook(command=("a",)), Hook(command=("b",), per_replica=True))})
+    task = make_task(spec={"pre_start": (Hook(command=("a",), per_replica=True),) * 2})
     ran = [make_state(task, "exited", name=hook_name(task, index)) for index in (0, 1)]
     assert leftovers(make_assignment(task), ran, ()).containers == ()
     newer = msgspec.structs.replace(task, id="t00000000009", fingerprint="fedcba9876543210")

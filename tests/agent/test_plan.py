@@ -1,5 +1,6 @@
 """What the engine is asked to make for a task."""
 
+import msgspec
 import pytest
 
 from pilothouse.agent.plan import (
@@ -17,6 +18,7 @@ from pilothouse.model.container import ContainerSpec, FileGrant, Mount, MountKin
 from pilothouse.model.names import task_id_of
 from pilothouse.model.objects import PortBinding, ResolvedImage
 from pilothouse.model.spec import Hook
+from pilothouse.model.steps import hook_spec
 from tests.agent.world import make_assignment, make_network, make_task, make_volume
 
 
@@ -165,15 +167,28 @@ def test_a_hooks_container_runs_its_command_with_the_tasks_volumes_but_not_its_n
     assert made.spec.privileges.cap_drop == ("ALL",)
 
 
-def test_hooks_that_run_once_share_a_name_and_those_of_each_replica_do_not():
+def test_a_hook_of_each_replica_has_a_container_of_its_own_and_a_step_none():
     hooks = (Hook(command=("a",)), Hook(command=("b",), per_replica=True))
     one = make_task(1, spec={"pre_start": hooks})
     two = make_task(2, slot=2, spec={"pre_start": hooks})
-    assert hook_name(one, 0) == hook_name(two, 0) == "ph.shop.web.pre-start-0.0.h0123456789a"
+    assert hook_names(one) == ("ph.shop.web.pre-start-1.1.t00000000001",)
     assert hook_name(one, 1) != hook_name(two, 1)
     assert task_id_of(hook_name(one, 1)) == one.id
-    assert task_id_of(hook_name(one, 0)) is not None
-    assert len(hook_names(one)) == 2
+
+
+def test_a_step_is_made_without_names_by_which_anybody_finds_it():
+    attached = NetworkAttachment(network="default", aliases=("w",), ipv4_address="10.0.0.9")
+    whole = make_task(
+        container={"hostname": "w", "container_name": "web", "networks": (attached,)},
+        spec={"pre_start": (Hook(command=("migrate",)),)},
+    )
+    task = msgspec.structs.replace(whole, slot=0, step=0, spec=hook_spec(whole.spec, 0))
+    made = plan(task)
+    assert made.name == "ph.shop.web.0.t00000000001"
+    (endpoint,) = made.endpoints
+    assert (endpoint.aliases, endpoint.ipv4_address, made.spec.hostname) == ((), "", "")
+    assert made.labels["io.pilothouse.hook"] == "pre_start.0"
+    assert made.labels["com.docker.compose.oneoff"] == "True"
 
 
 def test_a_network_of_another_app_is_not_used():

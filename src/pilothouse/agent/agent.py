@@ -275,7 +275,7 @@ class Agent:
             running = [
                 worker
                 for worker in self._workers.values()
-                if (worker.task.app, worker.task.service) == (task.app, service)
+                if (worker.task.app, worker.task.service, worker.task.step) == (task.app, service, -1)
                 and worker.container is not None
                 and worker.container.phase == "running"
             ]

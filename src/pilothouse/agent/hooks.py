@@ -1,13 +1,13 @@
 """The commands around a task's life: `pre_start` in containers of their own, `post_start` and `pre_stop` in the task's.
 
-A hook runs at least once: a crash of the agent between a hook's end and the report of it makes it run again.
+A hook runs at least once: a crash of the agent between a hook's end and the report of it makes it run again. Hooks that
+run once for the service are no hooks here: each is a task of its own (`Task.step`).
 """
 
 from collections.abc import Awaitable, Callable
 
 from pilothouse.agent.machine import LOG_TAIL_LINES, ending_of
-from pilothouse.agent.once import Once
-from pilothouse.agent.plan import Surroundings, hook_name, plan_hook
+from pilothouse.agent.plan import Surroundings, hook_name, hook_names, plan_hook
 from pilothouse.agent.runtime.interface import ContainerPlan, ContainerState, Engine
 from pilothouse.errors import DriverError, PermanentError, TemporaryError
 from pilothouse.model.base import Value
@@ -28,22 +28,17 @@ class HookFailure(Value, frozen=True, kw_only=True):
 
 
 class Hooks:
-    """Runs hooks; two tasks that need the same container of a `pre_start` hook take turns."""
+    """Runs hooks."""
 
     def __init__(self, engine: Engine, installation: str, check: Callable[[ContainerPlan], Awaitable[None]]) -> None:
         self._engine = engine
         self._installation = installation
         self._check = check
-        self._once = Once()
 
     async def pre_start(self, task: Task, around: Surroundings) -> HookFailure | None:
-        """Run the `pre_start` hooks in order, each to its end, and return the first that failed, if one did.
-
-        One that runs once for the service and did so already is left out.
-        """
+        """Run the task's own `pre_start` hooks in order, each to its end, and return the first that failed, if any."""
         for index, hook in enumerate(task.spec.pre_start):
-            async with self._once.alone(hook_name(task, index)):
-                failure = await self._run_container(task, index, hook, around)
+            failure = await self._run_container(task, index, hook, around) if hook.per_replica else None
             if failure is not None:
                 return failure
         return None
@@ -68,9 +63,8 @@ class Hooks:
 
     async def clean(self, task: Task) -> None:
         """Remove the containers of the hooks that ran for this task alone."""
-        for index, hook in enumerate(task.spec.pre_start):
-            if hook.per_replica:
-                await self._engine.remove(hook_name(task, index))
+        for name in hook_names(task):
+            await self._engine.remove(name)
 
     async def _run_inside(self, task: Task, hook: Hook, what: str, timeout_seconds: float) -> None:
         try:

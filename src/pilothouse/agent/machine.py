@@ -236,7 +236,7 @@ def _go_on(task: Task, life: Life, seen: Seen, now: float) -> Step:
             waits = _say(life, f"prepared; {task.desired_reason or 'waits before it is started again'}")
             return Step(do=Do.NOTHING, life=waits, wake_at=task.not_before)
         life = _move(life, TaskState.STARTING, "starting", now)
-    hooks = bool(task.spec.pre_start) and not life.pre_started
+    hooks = any(hook.per_replica for hook in task.spec.pre_start) and not life.pre_started
     return Step(do=Do.PRE_START if hooks else Do.START, life=life)
 
 

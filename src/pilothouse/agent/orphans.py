@@ -53,13 +53,6 @@ def leftovers(
     """
     wanted = {container_name(task) for task in assignment.tasks}
     wanted |= {name for task in assignment.tasks if not task.state.terminal for name in hook_names(task)}
-    # That a hook ran for the service is recorded by its container, so it outlives the task it ran for; but not the app,
-    # whose volumes it would hold on to.
-    going = {network.app for network in _removing(assignment.networks)}
-    going |= {volume.app for volume in _removing(assignment.volumes)}
-    staying = [task for task in assignment.tasks if task.app not in going]
-    records = {name for task in staying for name in hook_names(task) if not name.endswith(task.id)}
-    wanted |= {state.name for state in containers if state.name in records and state.phase == "exited"}
     ours = {task.id for task in assignment.tasks} | set(known)
     foreign = [
         state.name

@@ -13,17 +13,17 @@ import msgspec
 from pilothouse.agent.runtime.interface import ContainerPlan, EndpointPlan, PlannedMount
 from pilothouse.errors import PermanentError, TemporaryError
 from pilothouse.model.base import Value
-from pilothouse.model.container import Healthcheck, Mount, MountKind, NetworkAttachment
+from pilothouse.model.container import Mount, MountKind, NetworkAttachment
 from pilothouse.model.hardening import harden
 from pilothouse.model.names import INSTALLATION_LABEL, RESERVED_LABEL_PREFIX, TASK_LABEL, container_name, display_name
 from pilothouse.model.objects import Network, Task, Volume
-from pilothouse.model.spec import Hook
+from pilothouse.model.steps import hook_spec
 from pilothouse.model.wire import Assignment
 
 T = TypeVar("T", Network, Volume)
 _PLACEHOLDER = re.compile(r"\{\{\s*\.([A-Za-z.]+)\s*\}\}")
 _INTERFACE_NAME = "com.docker.network.endpoint.ifname"
-_HOOK_ID_LENGTH = 11
+_HOOK_LABEL = f"{RESERVED_LABEL_PREFIX}hook"
 
 
 class Surroundings(Value, frozen=True, kw_only=True):
@@ -75,50 +75,29 @@ def plan_hook(task: Task, index: int, around: Surroundings, image: str) -> Conta
 
     It has the task's files, volumes and networks, but neither its names nor its ports.
     """
-    hook = task.spec.pre_start[index]
-    spec = task.spec.container
-    privileges = msgspec.structs.replace(spec.privileges, privileged=spec.privileges.privileged or hook.privileged)
-    changed = msgspec.structs.replace(
-        spec,
-        hostname="",
-        container_name="",
-        command=hook.command or None,
-        entrypoint=() if hook.command else None,
-        user=hook.user or spec.user,
-        working_dir=hook.working_dir or spec.working_dir,
-        environment={**spec.environment, **hook.environment},
-        healthcheck=Healthcheck(test=("NONE",)),
-        privileges=privileges,
-        ports=(),
-    )
+    spec = hook_spec(task.spec, index).container
     mode = _shared(spec.network_mode, "network_mode", around)
     return ContainerPlan(
         name=hook_name(task, index),
         task_id=task.id,
         image=image,
-        spec=harden(changed),
+        spec=harden(spec),
         mounts=_mounts(task, around),
         endpoints=() if mode else _endpoints(task, around, ()),
         network_mode=mode,
         volumes_from=tuple(_volumes_from(source, around) for source in spec.volumes_from),
-        labels={**spec.labels, **_labels(task, around), f"{RESERVED_LABEL_PREFIX}hook": f"pre_start.{index}"},
+        labels={**spec.labels, **_labels(task, around), _HOOK_LABEL: f"pre_start.{index}"},
     )
 
 
 def hook_name(task: Task, index: int) -> str:
-    """Return the engine name of the container of the task's `pre_start` hook number *index*.
-
-    A hook that runs once for the service is called after what the task was made from, so that all tasks that were made
-    from the same find the same container, and its existence records that it ran.
-    """
-    hook: Hook = task.spec.pre_start[index]
-    slot, owner = (task.slot, task.id) if hook.per_replica else (0, f"h{task.fingerprint[:_HOOK_ID_LENGTH]}")
-    return f"ph.{task.app}.{task.service}.pre-start-{index}.{slot}.{owner}"
+    """Return the engine name of the container of the task's own `pre_start` hook number *index*."""
+    return f"ph.{task.app}.{task.service}.pre-start-{index}.{task.slot}.{task.id}"
 
 
 def hook_names(task: Task) -> tuple[str, ...]:
-    """Return the names of the containers of all the task's `pre_start` hooks."""
-    return tuple(hook_name(task, index) for index in range(len(task.spec.pre_start)))
+    """Return the names of the containers of the hooks that run for this task alone."""
+    return tuple(hook_name(task, index) for index, hook in enumerate(task.spec.pre_start) if hook.per_replica)
 
 
 def networks_of(task: Task, assignment: Assignment) -> tuple[Network, ...]:
@@ -205,7 +184,7 @@ def _endpoints(task: Task, around: Surroundings, names: tuple[str, ...]) -> tupl
 def _endpoint(attached: NetworkAttachment, network: Network, names: tuple[str, ...]) -> EndpointPlan:
     plain = EndpointPlan(network=network.spec.name, key=attached.network)
     if not names:
-        # A hook's container: it may reach others, but nobody should find it.
+        # Of a hook: it may reach others, but nobody should find it.
         return plain
     options = {_INTERFACE_NAME: attached.interface_name} if attached.interface_name else {}
     return msgspec.structs.replace(
@@ -221,7 +200,12 @@ def _endpoint(attached: NetworkAttachment, network: Network, names: tuple[str, .
 
 
 def _aliases(task: Task, assignment: Assignment) -> tuple[str, ...]:
-    """Return the names others find the task by: its service's, its own, and what other services link it as."""
+    """Return the names others find the task by: its service's, its own, and what other services link it as.
+
+    A step has none: nobody should find it.
+    """
+    if task.step >= 0:
+        return ()
     linked = (
         link.partition(":")[2]
         for other in assignment.tasks
@@ -235,12 +219,14 @@ def _aliases(task: Task, assignment: Assignment) -> tuple[str, ...]:
 
 def _labels(task: Task, around: Surroundings) -> dict[str, str]:
     ours = {INSTALLATION_LABEL: around.installation} if around.installation else {}
+    if task.step >= 0:
+        ours[_HOOK_LABEL] = f"pre_start.{task.step}"
     return {
         **ours,
         "com.docker.compose.project": task.app,
         "com.docker.compose.service": task.service,
         "com.docker.compose.container-number": str(task.slot or 1),
-        "com.docker.compose.oneoff": "False",
+        "com.docker.compose.oneoff": str(task.step >= 0),
         TASK_LABEL: task.id,
         f"{RESERVED_LABEL_PREFIX}app": task.app,
         f"{RESERVED_LABEL_PREFIX}service": task.service,

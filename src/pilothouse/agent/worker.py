@@ -229,6 +229,12 @@ class Worker:
         self.container = None
 
     async def _start(self) -> None:
+        if self.task.step >= 0:
+            # A step is started at most once, also if somebody removes its container while the agent is away: that it
+            # was to start is durable before it does, and a task that was and has no container any more has failed.
+            await self._kit.reports.delivered(self.task.id)
+            if self.task.desired_state >= TaskState.SHUTDOWN:
+                return
         await self._kit.engine.start(self.name)
         self._stale = False
         self.container = await self._kit.engine.inspect(self.name)

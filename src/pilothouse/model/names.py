@@ -61,5 +61,7 @@ def task_id_of(name: str) -> str | None:
 
 
 def display_name(task: Task) -> str:
-    """Return what people call *task*: "SERVICE.SLOT", or "SERVICE" in global modes."""
+    """Return what people call *task*: "SERVICE.SLOT", "SERVICE" in global modes, or "SERVICE:pre_start.INDEX"."""
+    if task.step >= 0:
+        return f"{task.service}:pre_start.{task.step}"
     return f"{task.service}.{task.slot}" if task.slot else task.service

@@ -60,6 +60,7 @@ class Service(Object, frozen=True, kw_only=True):
         updated_at: When its spec last changed.
         rollout: How far the newest release has come here.
         steps: The once-per-release steps that ended, newest last, at most 20 fingerprints.
+        step_images: What the image references of those steps resolved to when it was deployed, by reference.
     """
 
     app: str
@@ -73,6 +74,7 @@ class Service(Object, frozen=True, kw_only=True):
     notice: str = ""
     rollout: Rollout = Rollout()
     steps: tuple[StepRecord, ...] = ()
+    step_images: dict[str, ResolvedImage] = {}
 
 
 class Health(enum.Enum):

@@ -51,6 +51,7 @@ OWNERS: dict[type[Object], dict[str, Writer]] = {
     Service: {
         **dict.fromkeys(("spec", "image", "restarts_requested", "rolling_back", "removing", "updated_at"), _W.API),
         **dict.fromkeys(("notice", "rollout", "steps"), _W.ORCHESTRATOR),
+        "step_images": _W.API,
     },
     Task: {
         "desired_state": _W.ORCHESTRATOR,

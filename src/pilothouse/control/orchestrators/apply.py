@@ -4,22 +4,26 @@ from msgspec.structs import replace
 
 from pilothouse.control.orchestrators.changes import Create, Decision, Desire
 from pilothouse.control.orchestrators.scene import Scene
+from pilothouse.control.orchestrators.steps import remembered_steps
 from pilothouse.ids import Ids
-from pilothouse.model.objects import Task
+from pilothouse.model.objects import ResolvedImage, Service, Task
+from pilothouse.model.spec import TaskSpec
 from pilothouse.model.states import TaskState
+from pilothouse.model.steps import hook_spec, step_image
 from pilothouse.store.interface import WriteTx
 
 
 def carry_out(tx: WriteTx, scene: Scene, decision: Decision, now: float, ids: Ids) -> None:
     """Write what was decided; *scene* is what *tx* sees."""
-    by_id = {task.id: task for task in scene.tasks} if decision.changes else {}
+    by_id = {task.id: task for task in (*scene.tasks, *scene.step_tasks)} if decision.changes else {}
     for change in decision.changes:
         if isinstance(change, Desire):
             tx.put(wanted(by_id[change.task_id], change))
         else:
             tx.put(created(scene, change, by_id.get(change.like), now, ids.new()))
-    if scene.service.notice != decision.notice:
-        tx.put(replace(scene.service, notice=decision.notice))
+    service = replace(scene.service, notice=decision.notice, steps=remembered_steps(scene, decision.ended))
+    if service != scene.service:
+        tx.put(service)
 
 
 def wanted(task: Task, change: Desire) -> Task:
@@ -39,8 +43,9 @@ def created(scene: Scene, change: Create, like: Task | None, now: float, id: str
         service=service.name,
         slot=change.slot,
         node_id=change.node_id,
-        spec=like.spec if like else service.spec.task,
-        image=like.image if like else service.image,
+        step=change.step,
+        spec=_spec(service, change, like),
+        image=_image(service, change, like),
         fingerprint=like.fingerprint if like else scene.fingerprint,
         secret_versions=like.secret_versions if like else scene.secret_versions,
         config_versions=like.config_versions if like else scene.config_versions,
@@ -52,3 +57,15 @@ def created(scene: Scene, change: Create, like: Task | None, now: float, id: str
         desired_state=change.desired_state,
         desired_reason=change.desired_reason,
     )
+
+
+def _spec(service: Service, change: Create, like: Task | None) -> TaskSpec:
+    if like is not None:
+        return like.spec
+    return service.spec.task if change.step < 0 else hook_spec(service.spec.task, change.step)
+
+
+def _image(service: Service, change: Create, like: Task | None) -> ResolvedImage:
+    if like is not None:
+        return like.image
+    return service.image if change.step < 0 else step_image(service, change.step)

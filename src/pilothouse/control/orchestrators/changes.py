@@ -1,6 +1,7 @@
 """What a decider decided, as data: each change carries the sentence that says why."""
 
 from pilothouse.model.base import Value
+from pilothouse.model.rollout import StepRecord
 from pilothouse.model.states import TaskState
 
 
@@ -9,6 +10,7 @@ class Create(Value, frozen=True, kw_only=True):
 
     Attributes:
         like: The id of a dead task to copy the spec from; "" takes the service's present spec.
+        step: The index of the `pre_start` hook to run as a step, -1 for a task in a slot.
     """
 
     slot: int
@@ -20,6 +22,7 @@ class Create(Value, frozen=True, kw_only=True):
     desired_state: TaskState = TaskState.RUNNING
     desired_reason: str = ""
     like: str = ""
+    step: int = -1
 
 
 class Desire(Value, frozen=True, kw_only=True):
@@ -36,8 +39,10 @@ class Decision(Value, frozen=True, kw_only=True):
     Attributes:
         notice: What the service's notice should be; "" takes it away.
         wake_at: When to look again even if nothing happens, or None.
+        ended: Steps that ended and are not remembered yet.
     """
 
     changes: tuple[Create | Desire, ...] = ()
     notice: str = ""
     wake_at: float | None = None
+    ended: tuple[StepRecord, ...] = ()

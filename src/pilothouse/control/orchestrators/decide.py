@@ -1,6 +1,6 @@
 """Everything a service calls for at one moment, as a pure function of what is known and the time."""
 
-from pilothouse.control.orchestrators import global_, job, replicated
+from pilothouse.control.orchestrators import global_, job, replicated, steps
 from pilothouse.control.orchestrators.changes import Decision
 from pilothouse.control.orchestrators.dependencies import stop_waits_for
 from pilothouse.control.orchestrators.plan import Plan
@@ -31,6 +31,7 @@ def decide(scene: Scene, now: float) -> Decision:
     by_key = slots(scene.tasks, scene.fingerprint)
     keys = wanted_keys(scene.service, scene.tasks, scene.nodes)
     _shrink(scene, set(keys), plan)
+    steps.keep(scene, keys, plan)
     if scene.service.spec.mode.job:
         job.keep(scene, by_key, keys, plan)
     else:
@@ -54,7 +55,7 @@ def _shrink(scene: Scene, keys: set[Key], plan: Plan) -> None:
 def _leave(scene: Scene, plan: Plan) -> None:
     """Stop everything, but what runs only after the services that depend on it have stopped."""
     waits = stop_waits_for(scene)
-    for task in scene.tasks:
+    for task in (*scene.tasks, *scene.step_tasks):
         if task.state > TaskState.RUNNING or task.desired_state is TaskState.SHUTDOWN:
             continue
         if waits and task.desired_state is TaskState.RUNNING and task.state >= TaskState.STARTING:

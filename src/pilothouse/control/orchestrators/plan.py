@@ -3,6 +3,7 @@
 from pilothouse.control.orchestrators.changes import Create, Decision, Desire
 from pilothouse.control.orchestrators.scene import Slot
 from pilothouse.model.objects import Task
+from pilothouse.model.rollout import StepRecord
 from pilothouse.model.states import TaskState
 
 
@@ -13,6 +14,7 @@ class Plan:
         self.now = now
         self._changes: list[Create | Desire] = []
         self._notices: list[str] = []
+        self._ended: list[StepRecord] = []
         self._wake_at: float | None = None
 
     def create(self, create: Create) -> None:
@@ -42,6 +44,10 @@ class Plan:
         if task.state >= TaskState.ASSIGNED:
             slot.stopping = [*slot.stopping, task]
 
+    def remember(self, record: StepRecord) -> None:
+        """Have it remembered that a step ended."""
+        self._ended.append(record)
+
     def notice(self, sentence: str) -> None:
         """Say something that somebody should read."""
         if sentence not in self._notices:
@@ -54,4 +60,9 @@ class Plan:
 
     def decision(self) -> Decision:
         """Return what was collected."""
-        return Decision(changes=tuple(self._changes), notice="; ".join(self._notices), wake_at=self._wake_at)
+        return Decision(
+            changes=tuple(self._changes),
+            notice="; ".join(self._notices),
+            wake_at=self._wake_at,
+            ended=tuple(self._ended),
+        )

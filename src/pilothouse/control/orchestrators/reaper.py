@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from pilothouse.control.orchestrators.scene import key_of, slots
 from pilothouse.model.base import Object
 from pilothouse.model.objects import App, Config, Network, Secret, Service, Task, Volume
+from pilothouse.model.states import TaskState
 from pilothouse.store.interface import ReadTx
 
 KEPT_PER_SLOT = 5
@@ -26,7 +27,8 @@ def leftovers(tx: ReadTx, app: str) -> list[Object]:
     for service in services:
         tasks = by_service.pop(service.name, [])
         if not (going or service.removing):
-            gone += old_tasks(tasks)
+            gone += old_tasks([task for task in tasks if task.step < 0])
+            gone += _old_steps(service, [task for task in tasks if task.step >= 0])
         elif all(task.state.terminal for task in tasks):
             gone += [*tasks, service]
     for tasks in by_service.values():
@@ -60,6 +62,13 @@ def old_tasks(tasks: list[Task]) -> list[Task]:
         else:
             gone.append(task)
     return gone[::-1]
+
+
+def _old_steps(service: Service, tasks: list[Task]) -> list[Task]:
+    """Return the dead tasks of steps beyond the newest 5; one whose end is not remembered yet is its only witness."""
+    known = {record.task_id for record in service.steps}
+    dead = sorted((task for task in tasks if task.state.terminal), key=lambda task: (task.created_at, task.id))
+    return [task for task in dead[:-KEPT_PER_SLOT] if task.state is TaskState.SHUTDOWN or task.id in known]
 
 
 def used_networks(tasks: list[Task]) -> set[str]:

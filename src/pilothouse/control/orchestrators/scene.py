@@ -33,7 +33,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
         release: The newest one of the app; None if it was deployed before there were any.
         leaving: The service or its whole app is being removed.
         asked_by: Who wanted it so, as a clause: "deployed by alice (revision 3)".
-        tasks: All of the service, dead ones included.
+        tasks: All of the service that are or were in a slot, dead ones included.
+        step_tasks: Those that run a step, dead ones included; they are in no slot.
         live_dependents: Names of the services that depend on this one, are leaving too and still have live tasks.
         nodes: The nodes a task of a global service may be on; empty in other modes.
     """
@@ -45,6 +46,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     leaving: bool = False
     asked_by: str = ""
     tasks: tuple[Task, ...] = ()
+    step_tasks: tuple[Task, ...] = ()
     secret_versions: dict[str, str] = {}
     config_versions: dict[str, str] = {}
     dependencies: dict[str, Neighbour] = {}

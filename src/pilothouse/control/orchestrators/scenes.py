@@ -18,7 +18,7 @@ class Scenes:
         self._services: dict[str, Service | None] = {}
         self._apps: dict[str, App | None] = {}
         self._releases: dict[str, Release | None] = {}
-        self._tasks: dict[str, tuple[Task, ...]] = {}
+        self._tasks: dict[str, tuple[tuple[Task, ...], tuple[Task, ...]]] = {}
         self._prints: dict[str, str] = {}
         self._members: dict[str, list[Service]] = {}
         self._dependents: dict[str, dict[str, list[str]]] = {}
@@ -50,9 +50,20 @@ class Scenes:
         return self._members[app]
 
     def tasks(self, service: Service) -> tuple[Task, ...]:
-        """Return the tasks of a service, dead ones included."""
+        """Return the tasks of a service that are or were in a slot, dead ones included."""
+        return self._both(service)[0]
+
+    def step_tasks(self, service: Service) -> tuple[Task, ...]:
+        """Return the tasks of a service that run a step, dead ones included."""
+        return self._both(service)[1]
+
+    def _both(self, service: Service) -> tuple[tuple[Task, ...], tuple[Task, ...]]:
         if service.id not in self._tasks:
-            self._tasks[service.id] = tuple(self._tx.find(Task, service_id=service.id))
+            every = self._tx.find(Task, service_id=service.id)
+            self._tasks[service.id] = (
+                tuple(task for task in every if task.step < 0),
+                tuple(task for task in every if task.step >= 0),
+            )
         return self._tasks[service.id]
 
     def nodes(self) -> tuple[Node, ...]:
@@ -127,6 +138,7 @@ class Scenes:
             leaving=leaving,
             asked_by=_asked_by(service, app),
             tasks=self.tasks(service),
+            step_tasks=self.step_tasks(service),
             secret_versions=secrets,
             config_versions=configs,
             dependencies={edge.service: self._neighbour(service, edge.service) for edge in service.spec.depends_on},
@@ -149,7 +161,7 @@ class Scenes:
             for service_id in self._edges(service.app).get(service.name, ())
             if (other := self.service(service_id)) is not None
             and (everything or other.removing)
-            and any(task.state <= TaskState.RUNNING for task in self.tasks(other))
+            and any(task.state <= TaskState.RUNNING for tasks in self._both(other) for task in tasks)
         )
 
 

@@ -40,7 +40,7 @@ def withdraw(scene: Scene, slots: list[Slot], failing: tuple[Slot, ...], gate: G
             best = max(slot.outdated, key=lambda old: (is_ready(old), old.state, -old.created_at, old.id))
             for old in [old for old in slot.outdated if old is not best]:
                 plan.withdraw(slot, old, f"overtaken: the service has changed again: {scene.asked_by}")
-        if not failing and _is_idle(scene, slot) and _superseded(slot):
+        if not failing and _is_idle(scene, slot) and _superseded(slot) and not gate.keeps(slot.outdated[0]):
             plan.withdraw(slot, slot.outdated[0], f"never ran, and the service has changed since: {scene.asked_by}")
 
 

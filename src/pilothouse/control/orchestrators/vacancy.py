@@ -8,6 +8,7 @@ from pilothouse.control.orchestrators.plan import Plan
 from pilothouse.control.orchestrators.restart import Next, Verdict, after, waiting_reason
 from pilothouse.control.orchestrators.rollout import update_order
 from pilothouse.control.orchestrators.scene import Scene, Slot, place_name
+from pilothouse.control.orchestrators.steps import waiting_step
 from pilothouse.model.objects import Task
 from pilothouse.model.spec import UpdateOrder
 from pilothouse.model.states import TaskState
@@ -21,13 +22,26 @@ class Gate:
 
     @functools.cached_property
     def first(self) -> str:
-        """What a first start waits for."""
-        return unmet(self._scene)
+        """What a first start waits for: dependencies, then the steps, which wait for the same dependencies."""
+        return unmet(self._scene) or waiting_step(self._scene)
 
     @functools.cached_property
     def again(self) -> str:
         """What the replacement of a task that had started waits for."""
         return unmet(self._scene, healing=True)
+
+    def keeps(self, old: Task) -> bool:
+        """Whether *old*, of an older spec, is to live on: the present one waits for a step, or will never start."""
+        return bool(waiting_step(self._scene)) and self.has_run(old)
+
+    def has_run(self, old: Task) -> bool:
+        """Whether *old*, or a task of its slot that was made from the same, has ever started."""
+        mine = (old.slot, "" if old.slot else old.node_id, old.fingerprint)
+        return any(
+            (task.slot, "" if task.slot else task.node_id, task.fingerprint) == mine
+            and task.status.started_at is not None
+            for task in self._scene.tasks
+        )
 
     @functools.cached_property
     def _by_id(self) -> dict[str, Task]:
@@ -41,6 +55,10 @@ class Gate:
             and predecessor.status.started_at is not None
         )
         return self.again if started else self.first
+
+    def as_before(self, old: Task) -> str:
+        """Return what a task made again as *old* was, of an older spec, waits for: its steps are behind it."""
+        return self.again if self.has_run(old) else unmet(self._scene)
 
     def predecessor(self, task: Task) -> Task | None:
         """Return the task that *task* replaces, if it is still known."""
@@ -67,7 +85,7 @@ def fill(scene: Scene, slot: Slot, gate: Gate, plan: Plan, *, revive: bool = Fal
     own_end = latest.desired_state is not TaskState.SHUTDOWN
     if latest.fingerprint == scene.fingerprint:
         follow(scene, slot, gate, plan)
-    elif revive and own_end:
+    elif own_end and (revive or gate.keeps(latest)):
         follow(scene, slot, gate, plan, like=latest.id)
     else:
         start_anew(scene, slot, gate, plan)
@@ -109,7 +127,10 @@ def follow(scene: Scene, slot: Slot, gate: Gate, plan: Plan, *, like: str = "") 
 def release(scene: Scene, slot: Slot, gate: Gate, plan: Plan, *, start_first: bool) -> None:
     """Let the waiting task of *slot* run, or keep saying what it waits for."""
     task = slot.current
-    if task is None or task.desired_state is not TaskState.READY:
+    if task is None:
+        _release_again(slot, gate, plan)
+        return
+    if task.desired_state is not TaskState.READY:
         return
     if task.not_before > plan.now:
         plan.look_again(task.not_before)
@@ -123,6 +144,17 @@ def release(scene: Scene, slot: Slot, gate: Gate, plan: Plan, *, start_first: bo
         plan.want(task, TaskState.READY, f"waits for {holds}")
         return
     plan.want(task, TaskState.RUNNING, "nothing holds it back any more")
+
+
+def _release_again(slot: Slot, gate: Gate, plan: Plan) -> None:
+    """Let a task of an older spec that was made again as it was run, once its wait is over."""
+    for old in slot.outdated:
+        if old.desired_state is not TaskState.READY or not gate.has_run(old):
+            continue
+        if old.not_before > plan.now:
+            plan.look_again(old.not_before)
+        elif not gate.as_before(old):
+            plan.want(old, TaskState.RUNNING, "nothing holds it back any more")
 
 
 def create_beside(scene: Scene, slot: Slot, gate: Gate, plan: Plan, old: Task, *, start_first: bool) -> None:
@@ -146,7 +178,7 @@ def create_beside(scene: Scene, slot: Slot, gate: Gate, plan: Plan, old: Task, *
 
 def _create(scene: Scene, slot: Slot, verdict: Verdict, gate: Gate, plan: Plan, *, like: str = "") -> Create:
     state, why = TaskState.RUNNING, scene.asked_by
-    holds = gate.holds(slot.latest)
+    holds = gate.as_before(slot.latest) if like and slot.latest else gate.holds(slot.latest)
     in_the_way = slot.outdated if update_order(scene.service.spec) is UpdateOrder.STOP_FIRST else []
     if verdict.not_before > plan.now:
         state, why = TaskState.READY, waiting_reason(verdict.failures, verdict.not_before - plan.now)

@@ -25,29 +25,29 @@ class Load:
         self.memory_bytes = 0
         self.pids = 0
         self.generic: Counter[str] = Counter()
-        self._slots: dict[tuple[str, int], list[Task]] = {}
+        self._slots: dict[tuple[str, int, int], list[Task]] = {}
         self._services: Counter[str] = Counter()
 
     def add(self, task: Task) -> None:
         """Count a task that is placed here."""
         wanted = task.spec.reservations
-        if not any(self._gives_way(other, task) for other in self._slots.get((task.service_id, task.slot), ())):
+        if not any(self._gives_way(other, task) for other in self._slots.get(_place(task), ())):
             self.cpu_nano += wanted.cpu_nano
             self.memory_bytes += wanted.memory_bytes
             self.pids += wanted.pids
             self.generic.update(wanted.generic)
-        self._slots.setdefault((task.service_id, task.slot), []).append(task)
-        if task.desired_state is not TaskState.SHUTDOWN:
+        self._slots.setdefault(_place(task), []).append(task)
+        if task.desired_state is not TaskState.SHUTDOWN and task.step < 0:
             self._services[task.service_id] += 1
 
     def count_of(self, task: Task) -> int:
         """Return how many tasks of *task*'s service are here, without those in its own slot."""
-        same = [t for t in self._slots.get((task.service_id, task.slot), ()) if t.desired_state < TaskState.SHUTDOWN]
+        same = [t for t in self._slots.get(_place(task), ()) if t.desired_state < TaskState.SHUTDOWN]
         return self._services[task.service_id] - len(same)
 
     def given_back(self, task: Task) -> Task | None:
         """Return the task here whose reservation *task* takes over, because it waits until that one has stopped."""
-        others = self._slots.get((task.service_id, task.slot), ())
+        others = self._slots.get(_place(task), ())
         return next((other for other in others if self._gives_way(other, task)), None)
 
     def used_share(self) -> float:
@@ -158,6 +158,11 @@ FILTERS: dict[str, Callable[[Task, Load], str]] = {
     "generic": has_generic,
     "max-per-node": has_room_for_service,
 }
+
+
+def _place(task: Task) -> tuple[str, int, int]:
+    """Return what two tasks share that take turns: a slot, or a step, which is in none."""
+    return (task.service_id, task.slot, task.step)
 
 
 def _returned(load: Load, task: Task, field: str) -> int:
