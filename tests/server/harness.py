@@ -45,6 +45,8 @@ class SimulatedNode:
 
     def __init__(self, images=("web:1", "db:1", "img")):
         self.images = {ref: f"sha256:{ref}" for ref in images}
+        self.pullable = {}
+        self.digests = {}
         self.lines = {}
         self.live = {}
         self.foreign = ()
@@ -54,8 +56,12 @@ class SimulatedNode:
 
     async def ensure_image(self, ref, policy, platform=""):
         self.asked.append((ref, policy, platform))
-        if ref in self.images:
-            yield ImageProgress(ref=ref, phase="resolved", id=self.images[ref])
+        if ref in self.pullable and policy != "never":
+            self.images[ref] = self.pullable[ref]
+        if ref in self.images or ref in self.images.values():
+            yield ImageProgress(
+                ref=ref, phase="resolved", id=self.images.get(ref, ref), digest=self.digests.get(ref, "")
+            )
             return
         yield ImageProgress(ref=ref, phase="pulling")
         yield ImageProgress(ref=ref, phase="failed", message="no such image")

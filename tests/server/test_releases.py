@@ -1,44 +1,12 @@
 """Everything that changes an app is a release: recorded with the change, numbered, with what it replaced kept."""
 
-import json
-
-import msgspec
 from msgspec.structs import replace
 
-from pilothouse.model.container import FileGrant
 from pilothouse.model.objects import App, AuditRecord, Config, Secret, Service
-from pilothouse.model.release import FileVersion, Release, ReleaseKind, ReleaseState
-from pilothouse.model.spec import FileSpec
+from pilothouse.model.release import FileVersion, ReleaseKind, ReleaseState
 from pilothouse.model.states import Writer
 from tests.server.harness import NOW, SimulatedNode, World, service, shop
-
-
-async def deploy(world, spec=None, **fields):
-    body = json.loads(msgspec.json.encode({"spec": spec or shop(), **fields}))
-    return await world.call("PUT", "/v1/apps/shop", body)
-
-
-async def releases(world):
-    return await world.store.view(lambda tx: tx.find(Release, app="shop"))
-
-
-async def end(world, number, state=ReleaseState.STABLE):
-    """What the releaser says of a release."""
-    at = f"shop/{number:06d}"
-    return await world.store.update(Writer.RELEASER, lambda tx: tx.put(replace(tx.get(Release, at), state=state)))
-
-
-async def stored(world, kind, id):
-    return await world.store.view(lambda tx: tx.get(kind, id))
-
-
-def with_files(secret="key", config="conf"):
-    grants = {"secrets": (FileGrant(source=secret, target="/k"),), "configs": (FileGrant(source=config, target="/c"),)}
-    return shop(
-        service("web", "web:1", **grants),
-        secrets=(FileSpec(key=secret, name=secret),),
-        configs=(FileSpec(key=config, name=config),),
-    )
+from tests.server.releasing import deploy, end, releases, stored, with_files
 
 
 async def test_a_deployment_writes_its_release_in_the_same_commit():

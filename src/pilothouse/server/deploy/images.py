@@ -7,6 +7,7 @@ import msgspec
 from pilothouse.errors import ImageMissingError
 from pilothouse.model.container import MountKind
 from pilothouse.model.objects import ResolvedImage, Service
+from pilothouse.model.release import Release
 from pilothouse.model.spec import AppSpec
 from pilothouse.model.wire import ImageProgress
 from pilothouse.server.sessions.interface import NodeServices
@@ -72,6 +73,42 @@ async def look(
         found[need] = known.get(need.ref, ResolvedImage(ref=need.ref))
         warnings.append(f"{', '.join(keys)}: the image {need.ref} is not on the node and would have to be pulled")
     return found, warnings
+
+
+async def have_again(release: Release, node: NodeServices) -> None:
+    """Make sure that the very images of an earlier release are on the node; a tag may mean another one by now.
+
+    One that is gone is pulled by its digest if it came from a registry and its pull policy allows it.
+
+    Raises:
+        ImageMissingError: One is gone and cannot be had again.
+    """
+    for service in release.spec.services:
+        container, image = service.task.container, release.images[service.name]
+        pulls = [(image.id or image.ref, "never")]
+        if image.digest and container.pull_policy not in {"never", "build"}:
+            pulls.append((image.digest, "missing"))
+        tried = [await _last(node, Need(ref, policy, container.platform)) for ref, policy in pulls]
+        if not any(last and last.phase == "resolved" and last.id in {image.id, ""} for last in tried):
+            raise ImageMissingError(_gone(release, service.name, image, tried[-1]))
+    for need, keys in needs(release.spec).items():
+        others = tuple(key for key in keys if not key.endswith(".image"))
+        last = await _last(node, need) if others else None
+        if others and (last is None or last.phase != "resolved"):
+            raise ImageMissingError(missing(need, others, last.message if last else "the node gave no answer"))
+
+
+def _gone(release: Release, service: str, image: ResolvedImage, last: ImageProgress | None) -> str:
+    """Return the sentence that says which image of an earlier release cannot be had again, and what to do."""
+    if last is not None and last.phase == "resolved":
+        why = "the registry has another image under that digest"
+    else:
+        why = last.message if last and last.message else "the node gave no answer"
+    return (
+        f"the image that services.{service} had in release {release.number} of {release.app} "
+        f"({image.ref}, {image.digest or image.id}) is not on the node any more and could not be had again: {why}; "
+        "build or pull it and deploy the manifest as it was"
+    )
 
 
 async def _last(node: NodeServices, need: Need) -> ImageProgress | None:

@@ -53,7 +53,7 @@ async def check(context: Context, caller: Caller, request: DeployRequest, action
     stored = await context.store.view(lambda tx: load(tx, request.spec.name))
     check_expected(request.spec.name, stored.app, request.expect)
     check_contents(request, stored)
-    await _check_policy(context, caller, request, action)
+    await check_policy(context, caller, request, action)
     return stored
 
 
@@ -71,7 +71,7 @@ async def commit(
 
     def write(tx: WriteTx) -> DeployResult:
         # A grant may have been taken back while images were pulled, so policy has its last word here.
-        _refuse(tx, request, asked.now)
+        refuse(tx, request, asked.now)
         stored = load(tx, request.spec.name)
         check_expected(request.spec.name, stored.app, request.expect)
         made = plan(stored, asked)
@@ -144,10 +144,11 @@ async def take_down(context: Context, caller: Caller, app: str, *, volumes: bool
     await context.store.update(Writer.API, write)
 
 
-async def _check_policy(context: Context, caller: Caller, request: DeployRequest, action: str) -> None:
+async def check_policy(context: Context, caller: Caller, request: DeployRequest, action: str) -> None:
+    """Accept a request that policy accepts now; a refusal is recorded unless it is of a dry run."""
     now = context.clock.now()
     try:
-        await context.store.view(lambda tx: _refuse(tx, request, now))
+        await context.store.view(lambda tx: refuse(tx, request, now))
     except DeniedError as denied:
         if not request.dry_run:
             entry = Entry(
@@ -163,7 +164,8 @@ async def _check_policy(context: Context, caller: Caller, request: DeployRequest
         raise
 
 
-def _refuse(tx: ReadTx, request: DeployRequest, now: float) -> None:
+def refuse(tx: ReadTx, request: DeployRequest, now: float) -> None:
+    """Accept a request that policy accepts at the revision of *tx*."""
     refused = refusals(tx, request, now)
     if refused:
         raise DeniedError(request.spec.name, refused)
