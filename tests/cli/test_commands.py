@@ -248,14 +248,6 @@ def test_a_backup_that_breaks_off_leaves_no_file(api, command, here, half):
     assert list(here.iterdir()) == []
 
 
-def test_a_restart_of_an_app_restarts_every_service(api, command):
-    api.answers["GET", "/v1/apps/shop"] = app(service("web"), service("db"))
-    for name in ("web", "db"):
-        api.answers["POST", f"/v1/apps/shop/services/{name}/restart"] = service(name)
-    api.answers["GET", "/v1/apps/shop/watch"] = events(("app", app(service("web"), service("db"))))
-    assert command("restart", "shop").code == 0
-    assert [p for m, p, _, _ in api.asked if m == "POST"] == [
-        "/v1/apps/shop/services/web/restart", "/v1/apps/shop/services/db/restart"]  # fmt: skip
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

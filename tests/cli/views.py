@@ -2,6 +2,8 @@
 
 from pilothouse.model.api import AppView, ServiceView, TaskView
 from pilothouse.model.objects import Health
+from pilothouse.model.release import ReleaseKind, ReleaseState
+from pilothouse.model.release_api import ReleaseView
 from pilothouse.model.states import TaskState
 
 
@@ -33,6 +35,11 @@ def app(*services, **fields):
         "sentence": "",
     }
     return AppView(services=services, **{**whole, **fields})
+
+
+def release(number=1, **fields):
+    whole = {"app": "shop", "kind": ReleaseKind.DEPLOY, "state": ReleaseState.ROLLING, "created_by": "alice"}
+    return ReleaseView(number=number, **{**whole, **fields})
 
 
 def task(name="web.1", **fields):

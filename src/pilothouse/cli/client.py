@@ -8,7 +8,7 @@ import msgspec
 
 from pilothouse.cli.transport import Query, Stream, Transport
 from pilothouse.errors import ServerUnavailableError
-from pilothouse.model import api
+from pilothouse.model import api, release_api
 from pilothouse.model.base import Value
 from pilothouse.model.objects import AuditRecord, Grant, Node
 from pilothouse.model.wire import ImageProgress, TaskUsage
@@ -63,6 +63,19 @@ class Client:
     def service(self, app: str, name: str) -> api.ServiceView:
         """Return one service."""
         return self._get(f"/v1/apps/{_part(app)}/services/{_part(name)}", api.ServiceView)
+
+    def releases(self, app: str) -> list[release_api.ReleaseView]:
+        """Return the releases of an app that are kept, newest first."""
+        return self._all(f"/v1/apps/{_part(app)}/releases", release_api.ReleaseView)
+
+    def release(self, app: str, number: int) -> release_api.ReleaseView:
+        """Return everything about one release."""
+        return self._get(f"/v1/apps/{_part(app)}/releases/{number}", release_api.ReleaseView)
+
+    def release_diff(self, app: str, number: int, other: int | None = None) -> release_api.ReleaseDiff:
+        """Return what differs between two releases; *other* None is the one before *number*."""
+        path = f"/v1/apps/{_part(app)}/releases/{number}/diff"
+        return self._get(path, release_api.ReleaseDiff, {"with": other})
 
     def tasks(self, app: str = "", service: str = "", *, dead: bool = False) -> list[api.TaskView]:
         """Return tasks, with *dead* those too that have ended and are still kept."""
@@ -119,9 +132,21 @@ class Client:
         body = self._transport.call("DELETE", f"/v1/apps/{_part(app)}", query={"volumes": volumes})
         return decode(body, api.AppView)
 
-    def restart(self, app: str, service: str) -> api.ServiceView:
-        """Have every task of a service replaced as it is."""
-        return self._do("POST", f"/v1/apps/{_part(app)}/services/{_part(service)}/restart", api.ServiceView)
+    def restart(self, app: str, request: release_api.RestartRequest, key: str = "") -> api.DeployResult:
+        """Have tasks of services replaced as they are, as a release."""
+        return self._do("POST", f"/v1/apps/{_part(app)}/restart", api.DeployResult, request, key)
+
+    def rollback(self, app: str, request: release_api.RollbackRequest, key: str = "") -> api.DeployResult:
+        """Have an earlier release run again, as a new one that repeats it."""
+        return self._do("POST", f"/v1/apps/{_part(app)}/rollback", api.DeployResult, request, key)
+
+    def pause(self, app: str) -> api.AppView:
+        """Have no further task replaced until `resume`."""
+        return self._do("POST", f"/v1/apps/{_part(app)}/pause", api.AppView)
+
+    def resume(self, app: str) -> api.AppView:
+        """Have a rollout go on that was paused or had failed."""
+        return self._do("POST", f"/v1/apps/{_part(app)}/resume", api.AppView)
 
     def grant(self, request: api.GrantRequest) -> Grant:
         """Record a grant."""

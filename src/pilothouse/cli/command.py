@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 EXIT_DONE = 0
+EXIT_ROLLED_BACK = 1
 EXIT_FAILED = 2
 EXIT_REFUSED = 3
 

@@ -1,4 +1,4 @@
-"""Waiting for an app: until it is as the manifest says, has failed, is gone, or the time is up."""
+"""Waiting for an app: until a release of it is stable, has failed or was undone, it is gone, or the time is up."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -8,11 +8,14 @@ import click
 
 from pilothouse.cli import output, times
 from pilothouse.cli.client import Client, Gone
+from pilothouse.cli.command import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, EXIT_ROLLED_BACK
+from pilothouse.cli.outcome import LOG_LINES, is_stable
 from pilothouse.cli.progress import Progress
 from pilothouse.clock import Clock, SystemClock
 from pilothouse.errors import DeployFailedError, NotFoundError, ServerUnavailableError
 from pilothouse.model.api import AppView, ServiceView
 from pilothouse.model.counts import count
+from pilothouse.model.release_api import ReleaseView
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -21,9 +24,17 @@ _SILENCE_SECONDS = 45.0
 _RETURN_SECONDS = 30.0
 """How long a server that went away may take to come back."""
 _BETWEEN_TRIES_SECONDS = 0.2
-_LOG_LINES = 10
 _LONGEST_HOLD_SECONDS = 6.0
 """Clocks may differ; nothing that nobody checks is waited for any longer."""
+
+
+EXITS = {
+    EXIT_DONE: "the release is stable",
+    EXIT_ROLLED_BACK: "the release failed, and what was before runs again",
+    EXIT_FAILED: "the release failed and was not rolled back, was superseded by a newer one, or is not over in time",
+    EXIT_REFUSED: "refused; nothing was changed",
+}
+"""What commands that wait for a release end with."""
 
 
 def timeout_option(function: F) -> F:
@@ -83,6 +94,79 @@ def wait_converged(
     raise DeployFailedError(
         _failure(client, last, f"is not what the manifest says after {seconds:g} s; the platform goes on trying")
     )
+
+
+def until_stable(
+    client: Client, app: str, number: int, seconds: float, *, as_json: bool, progress: Progress | None = None
+) -> int:
+    """Show progress until release *number* of *app* is stable; say so and return 0.
+
+    Raises:
+        RolledBackError: It failed, and what was before was restored.
+        SupersededError: A newer release came before it was stable.
+        DeployFailedError: It failed otherwise, or the time was up. Each message has cause and last lines.
+    """
+    clock = SystemClock()
+    begun = clock.monotonic()
+    progress = progress or Progress(quiet=as_json)
+    try:
+        view = wait_stable(client, app, number, seconds, progress, clock)
+    except KeyboardInterrupt:
+        output.note(f"interrupted; release {number} of {app} goes on: `pilothouse watch {app}` shows how it gets on")
+        raise
+    finally:
+        progress.rest()
+    if as_json:
+        output.json(view)
+    else:
+        output.line(done_sentence(view, clock.monotonic() - begun))
+    return 0
+
+
+def wait_stable(client: Client, app: str, number: int, seconds: float, progress: Progress, clock: Clock) -> AppView:
+    """Show progress and return the view in which release *number* is stable; raises as `until_stable` does.
+
+    A release that was stable before anybody looked changed nothing; then the app itself is waited for.
+    """
+    last: AppView | None = None
+    was_stable = False
+    end = clock.monotonic() + seconds
+    for view in views(client, app, seconds, clock):
+        if isinstance(view, Gone):
+            raise DeployFailedError(
+                f"{app} was taken down while it was waited for: `pilothouse events {app}` says by whom"
+            )
+        if view is None or view.revision < number:
+            continue
+        progress.show(view)
+        followed = _followed(client, view, number)
+        stable = view.release is not None and is_stable(view.release, followed)
+        was_stable = was_stable or (last is None and stable)
+        last = view
+        first_ever = not followed.base and view.revision == number
+        if view.failed and (first_ever or stable):
+            raise DeployFailedError(_failure(client, view, "is not what the manifest says"))
+        settled = not first_ever or (stable and _stays(client, view, end, clock))
+        if stable and settled and (view.converged or not was_stable):
+            return view
+    if last is None:
+        raise DeployFailedError(f"{app} was not seen in {seconds:g} s: `pilothouse ps {app}` shows how it is now")
+    raise DeployFailedError(_failure(client, last, _late(last, seconds)))
+
+
+def _followed(client: Client, view: AppView, number: int) -> ReleaseView:
+    """Return release *number* as it is now."""
+    if view.release is None:
+        raise ServerUnavailableError(
+            "the server knows no releases: is it of another version? `pilothouse version` says"
+        )
+    return view.release if view.release.number == number else client.release(view.name, number)
+
+
+def _late(view: AppView, seconds: float) -> str:
+    release = view.release
+    how = f" (release {release.number} is {'paused' if release.paused else release.state.value})" if release else ""
+    return f"is not what the manifest says after {seconds:g} s{how}; the platform goes on trying"
 
 
 def _stays(client: Client, view: AppView, end: float, clock: Clock) -> bool:
@@ -149,7 +233,7 @@ def done_sentence(view: AppView, seconds: float) -> str:
     """Return the last line of a deployment that worked."""
     return (
         f"{view.name}: {count(len(view.services), 'service')} as the manifest says "
-        f"(revision {view.revision}, {seconds:.1f} s)"
+        f"(release {view.revision}, {seconds:.1f} s)"
     )
 
 
@@ -173,5 +257,5 @@ def _log_tail(client: Client, app: str, wrong: list[ServiceView]) -> list[str]:
         except (NotFoundError, ServerUnavailableError):
             continue
         if tail:
-            return [f"the last lines of {service.name}:", *(f"  | {line}" for line in tail[-_LOG_LINES:])]
+            return [f"the last lines of {service.name}:", *(f"  | {line}" for line in tail[-LOG_LINES:])]
     return []

@@ -24,6 +24,11 @@ _COMMANDS = {
     "explain": "explain",
     "inspect": "inspect",
     "top": "top",
+    "watch": "watch",
+    "releases": "releases",
+    "rollback": "rollback",
+    "pause": "pause",
+    "resume": "pause:resume",
     "restart": "restart",
     "adopt": "adopt",
     "grant": "grant",
@@ -77,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 done, 2 failed, 3 refused, 130 interrupted."""
+    """Run the command line and return its exit code: 0 done, 1 rolled back, 2 failed, 3 refused, 130 interrupted."""
     wants_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
     try:
         result = cli.main(args=arguments, prog_name="pilothouse", standalone_mode=False)

@@ -7,46 +7,26 @@ import threading
 from collections.abc import Callable
 from typing import TextIO
 
+from pilothouse.cli import outcome
 from pilothouse.cli.output import clean, colour_wanted, format_table, paint
-from pilothouse.model.api import AppView, ServiceView
-
-Row = tuple[str, str, str, str]
-"""A service's name, how far it is, why, and its mark."""
-
-
-def service_row(service: ServiceView) -> tuple[str, str, str]:
-    """Return (name, how far, what it waits for or why it failed)."""
-    if service.removing:
-        return service.name, "", service.sentence
-    if service.mode.endswith("job") or service.completed > service.running:
-        far = f"{service.completed}/{service.wanted} completed"
-    elif service.running == service.healthy:
-        far = f"{service.healthy}/{service.wanted} healthy"
-    else:
-        far = f"{service.healthy}/{service.wanted} healthy, {service.running} running"
-    if service.outdated:
-        far += f", {service.outdated} to replace"
-    return service.name, far, service.sentence
-
-
-def mark(service: ServiceView) -> str:
-    """Return "done", "failed" or "" for a service."""
-    if service.failed:
-        return "failed"
-    return "done" if service.converged else ""
-
+from pilothouse.cli.rows import Row, rows
+from pilothouse.clock import Clock, SystemClock
+from pilothouse.model.api import AppView
+from pilothouse.model.release import ReleaseState
 
 _COLOURS = {"done": "green", "failed": "red", "": "yellow"}
 
 
 LASTING_SECONDS = 0.2
 """What is over sooner is not worth a line of its own."""
-Later = Callable[[Callable[[], None]], object]
-"""Has something called from another thread after `LASTING_SECONDS`."""
+TICK_SECONDS = 1.0
+"""How often clocks on a terminal go on."""
+Later = Callable[[float, Callable[[], None]], object]
+"""Has something called from another thread after so many seconds."""
 
 
-def _later(call: Callable[[], None]) -> None:
-    timer = threading.Timer(LASTING_SECONDS, call)
+def _later(seconds: float, call: Callable[[], None]) -> None:
+    timer = threading.Timer(seconds, call)
     timer.daemon = True
     timer.start()
 
@@ -54,41 +34,79 @@ def _later(call: Callable[[], None]) -> None:
 class Progress:
     """Writes how an app gets on to *stream*; by line only what lasts, is done or has failed."""
 
-    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False, later: Later = _later) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, *, quiet: bool = False, later: Later = _later, clock: Clock | None = None
+    ) -> None:
         self._stream = sys.stderr if stream is None else stream
         self._quiet = quiet
         self._in_place = self._stream.isatty()
-        self._colour = colour_wanted(self._stream)
         self._last: dict[str, Row] = {}
         self._drawn = 0
         self._later = later
         self._said: dict[str, Row] = {}
-        # A line that has waited is written by another thread.
-        self._lock = threading.Lock()
+        self._clock = clock or SystemClock()
+        self._view: AppView | None = None
+        self._ticking = False
+        # Clocks that go on, and a line that has waited, are written by another thread.
+        self._lock = threading.RLock()
 
     def show(self, view: AppView) -> None:
         """Write what *view* says that was not said yet."""
         if self._quiet:
             return
-        rows = {service.name: (*service_row(service), mark(service)) for service in view.services}
-        if rows == self._last:
-            return
-        if self._in_place:
-            self._draw(rows)
-        else:
-            self._note(view.name, rows)
-        self._last = rows
+        with self._lock:
+            before, self._view = self._view, view
+            self._say_release(before, view)
+            if self._in_place:
+                self._redraw()
+            elif (found := rows(view, None)) != self._last:
+                self._note(view.name, found)
 
-    def _note(self, app: str, rows: dict[str, Row]) -> None:
-        before, self._last = self._last, rows
-        for name, row in rows.items():
+    def rest(self) -> None:
+        """Let no clock go on: what is shown stays as it is."""
+        with self._lock:
+            self._view = None
+
+    def _say_release(self, before: AppView | None, view: AppView) -> None:
+        """Write a line that stays when the release takes a turn."""
+        release, known = view.release, before.release if before else None
+        if release is None:
+            return
+        told = outcome.sentence(release)
+        plain = release.state is ReleaseState.ROLLING and not release.undoes and not release.paused
+        first = known is None or known.number != release.number
+        turned = not (known is None and plain) if first else known is not None and told != outcome.sentence(known)
+        if turned and not release.state.over:
+            self.say(told)
+
+    def _redraw(self) -> None:
+        """Draw the view there is with the time there is, and see to it that its clocks go on."""
+        with self._lock:
+            if self._view is None:
+                return
+            timed = rows(self._view, self._clock.now())
+            if timed != self._last or not self._drawn:
+                self._draw(timed)
+                self._last = timed
+            if not self._ticking and timed != rows(self._view, None):
+                self._ticking = True
+                self._later(TICK_SECONDS, self._tick)
+
+    def _tick(self) -> None:
+        with self._lock:
+            self._ticking = False
+            self._redraw()
+
+    def _note(self, app: str, found: dict[str, Row]) -> None:
+        before, self._last = self._last, found
+        for name, row in found.items():
             if before.get(name) == row:
-                rows[name] = before[name]
+                found[name] = before[name]
                 continue
             if row[3]:
                 self._line(app, name, row)
             else:
-                self._later(functools.partial(self._line, app, name, row))
+                self._later(LASTING_SECONDS, functools.partial(self._line, app, name, row))
 
     def _line(self, app: str, name: str, row: Row) -> None:
         """Write *row* unless it is over or was the last one written of its service."""
@@ -115,14 +133,15 @@ class Progress:
         if not self._quiet and self._in_place:
             self._stream.write("\r\x1b[K")
 
-    def _draw(self, rows: dict[str, Row]) -> None:
+    def _draw(self, found: dict[str, Row]) -> None:
         wide = shutil.get_terminal_size().columns - 1
-        cells = [(name, far, why or (done if done == "done" else "")) for name, far, why, done in rows.values()]
+        colour = colour_wanted(self._stream)
+        cells = [(name, far, why or (done if done == "done" else "")) for name, far, why, done in found.values()]
         lines = format_table(("SERVICE", "TASKS", "WHY"), cells)
-        marks = ["", *(row[3] for row in rows.values())]
+        marks = ["", *(row[3] for row in found.values())]
         up = f"\x1b[{self._drawn}A" if self._drawn else ""
         painted = [
-            paint(line[:wide], _COLOURS[each] if n else "", on=self._colour)
+            paint(line[:wide], _COLOURS[each] if n else "", on=colour)
             for n, (line, each) in enumerate(zip(lines, marks, strict=True))
         ]
         gone = max(0, self._drawn - len(painted))
@@ -131,5 +150,5 @@ class Progress:
         self._drawn = len(painted)
 
     def _write(self, text: str) -> None:
-        self._stream.write(clean(text, keep_colour=self._colour) + "\n")
+        self._stream.write(clean(text, keep_colour=colour_wanted(self._stream)) + "\n")
         self._stream.flush()
