@@ -248,8 +248,6 @@ def test_a_backup_that_breaks_off_leaves_no_file(api, command, here, half):
     assert list(here.iterdir()) == []
 
 
-
-
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_for_three_shells(command, shell):
     assert "_PILOTHOUSE_COMPLETE" in command("completion", shell).out

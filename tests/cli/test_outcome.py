@@ -91,7 +91,11 @@ def test_a_failed_release_says_what_is_left_running_and_how_to_go_on():
     assert told[1] == "too slow"
     assert "`pilothouse resume shop`" in told[2]
     first = release(1, state=ReleaseState.FAILED)
-    assert said(DeployFailedError, first, first)[0] == "shop release 1 failed"
+    told = said(DeployFailedError, first, first)
+    assert told[:2] == [
+        "shop release 1 failed",
+        "the platform goes on trying; correct the cause and run `pilothouse up` again",
+    ]
 
 
 def test_a_superseded_release_says_by_whom():

@@ -35,7 +35,7 @@ def test_up_ends_well_once_every_service_is_as_the_manifest_says(shop, command):
     )
     done = command("up")
     assert done.code == 0
-    assert done.out.startswith("shop: 2 services as the manifest says (revision 2, ")
+    assert done.out.startswith("shop: 2 services as the manifest says (release 2, ")
     assert done.err.splitlines() == [
         "shop revision 2: new: web; untouched: db",
         "shop/db: done: 1/1 healthy",

@@ -95,6 +95,17 @@ def test_a_new_task_that_is_ready_but_not_long_enough_is_starting():
     assert view.until == world.now + 20
 
 
+def test_the_monitor_window_ends_for_the_last_new_task():
+    world = updated()
+    world.orchestrate()
+    world.pass_time(120)
+    rolling(world, RolloutState.MONITORING, since=world.now)
+    last = max(task.status.ready_since or task.status.started_at for task in world.running())
+    assert (web(world).waits_for, web(world).until) == ("the monitor window", last + 10)
+    world.run(world.running()[0], ready=False)
+    assert web(world).until is None
+
+
 def test_a_paused_rollout_waits_for_a_person_and_says_who_paused_it():
     world = updated()
     rolling(world)
@@ -128,6 +139,13 @@ def test_a_canary_is_held_for_the_judge_until_its_step_is_over_and_its_requests_
         seen = Golden(requests=206, errors=1)
         world.force(Traffic(id=key, app="shop", service="web", node_id=node, fingerprint=fingerprint, new=seen))
     assert (web(world).requests, web(world).errors) == (412, 2)
+
+
+def test_steps_nobody_wrote_are_the_platforms():
+    world = updated(release=ReleasePolicy(strategy=Strategy.CANARY))
+    released(world, base=1, stages={"web": Stage(step=0, tasks=1, weight=5, since=world.now)})
+    rolling(world, RolloutState.HELD)
+    assert (web(world).step, web(world).steps, web(world).until) == (1, 3, world.now + 30)
 
 
 def test_a_stage_that_was_promoted_is_no_step_any_more():

@@ -132,8 +132,12 @@ class Client:
         body = self._transport.call("DELETE", f"/v1/apps/{_part(app)}", query={"volumes": volumes})
         return decode(body, api.AppView)
 
-    def restart(self, app: str, request: release_api.RestartRequest, key: str = "") -> api.DeployResult:
-        """Have tasks of services replaced as they are, as a release."""
+    def restart(self, app: str, service: str) -> api.ServiceView:
+        """Have every task of one service replaced as it is."""
+        return self._do("POST", f"/v1/apps/{_part(app)}/services/{_part(service)}/restart", api.ServiceView)
+
+    def restart_services(self, app: str, request: release_api.RestartRequest, key: str = "") -> api.DeployResult:
+        """Have the tasks of several services, or of all, replaced as they are; one release."""
         return self._do("POST", f"/v1/apps/{_part(app)}/restart", api.DeployResult, request, key)
 
     def rollback(self, app: str, request: release_api.RollbackRequest, key: str = "") -> api.DeployResult:

@@ -60,10 +60,13 @@ def not_restored(release: ReleaseView, undo: ReleaseView) -> str:
 
 
 def failed(release: ReleaseView) -> str:
-    """Return why *release* failed; what ran before it is left as it is."""
-    went_on = "correct the cause and run `pilothouse up` again, or go on as it is with"
-    head = f"{_name(release)} failed{'; tasks of the release before it are left running' * bool(release.base)}"
-    advice = f"{went_on} `pilothouse resume {release.app}`"
+    """Return why *release* failed, what is left running, and how to go on."""
+    again = "correct the cause and run `pilothouse up` again"
+    if release.base:
+        head = f"{_name(release)} failed; tasks of the release before it are left running"
+        advice = f"{again}, or go on as it is with `pilothouse resume {release.app}`"
+    else:
+        head, advice = f"{_name(release)} failed", f"the platform goes on trying; {again}"
     return "\n".join((head, *_why(release), *_changed(release), advice, _more(release)))
 
 

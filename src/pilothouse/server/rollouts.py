@@ -15,6 +15,7 @@ from pilothouse.model.release_api import ReleaseView, RolloutView
 from pilothouse.model.rollout import Rollout, RolloutState, Stage
 from pilothouse.model.spec import Strategy
 from pilothouse.model.states import TaskState
+from pilothouse.model.strategy import steps_of
 from pilothouse.store.interface import ReadTx
 
 _ID_CHARACTERS = len("sha256:") + 12
@@ -102,7 +103,7 @@ def rollout_view(
         starting=current - done,
         old=len(old),
         step=stage.step + 1 if stage else 0,
-        steps=max(len(service.spec.release.steps), stage.step + 1) if stage else 0,
+        steps=len(steps_of(service.spec.release)) if stage else 0,
         weight=stage.weight if stage else None,
         waits_for=wait.what,
         since=wait.since or rollout.since,
@@ -157,11 +158,13 @@ def _wait(
         return _judged(service, rollout, stage)
     if rollout.state is RolloutState.ROLLING:
         return _next_task(service, rule, wanted, now) or Wait(what=rollout.sentence, since=rollout.since)
+    if rollout.state is RolloutState.MONITORING:
+        return Wait(what="the monitor window", since=rollout.since, until=_monitored_until(rule, wanted))
     return Wait(what=rollout.sentence, since=rollout.since)
 
 
 def _judged(service: Service, rollout: Rollout, stage: Stage) -> Wait:
-    steps = service.spec.release.steps
+    steps = steps_of(service.spec.release)
     hold = steps[stage.step].hold_seconds if stage.step < len(steps) else None
     return Wait(
         what="the judge",
@@ -187,6 +190,13 @@ def _next_task(service: Service, rule: Policy, wanted: list[Slot], now: float) -
         slot, task = leaving[0]
         return Wait(what=f"the old {place_name(service, slot.key)} to stop", since=task.status.since)
     return None
+
+
+def _monitored_until(rule: Policy, wanted: list[Slot]) -> float | None:
+    """Return when the last new task will have been ready for the monitor window; None if one is not ready."""
+    since = [ready_since(slot.current) for slot in wanted if slot.current is not None]
+    known = [at for at in since if at is not None]
+    return max(known) + rule.monitor_seconds if known and len(known) == len(since) else None
 
 
 def _to_become_ready(service: Service, rule: Policy, slot: Slot, task: Task) -> Wait:

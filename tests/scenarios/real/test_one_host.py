@@ -62,7 +62,7 @@ def _command_line(pid):
 def test_up_heals_replaces_only_what_changed_explains_and_goes_without_a_trace(made):
     before = made.host.inventory()
     done = made.up(made.manifest(SHOP))
-    assert done.stdout.startswith("shop: 2 services as the manifest says (revision 1, ")
+    assert done.stdout.startswith("shop: 2 services as the manifest says (release 1, ")
     (web,), database = _ids(made, "web"), _ids(made, "db")
 
     made.host.request("POST", f"/containers/ph.shop.web.1.{web}/kill")

@@ -36,7 +36,7 @@ def restart(
     seconds = follow.timeout_seconds(timeout)
     client = options.client()
     progress = Progress(quiet=as_json)
-    made = client.restart(app, RestartRequest(services=services, message=message), key=SystemIds().new())
+    made = client.restart_services(app, RestartRequest(services=services, message=message), key=SystemIds().new())
     progress.say(f"{app} release {made.revision}: restarts {', '.join(services) or 'every service'}")
     if detach:
         if as_json:
