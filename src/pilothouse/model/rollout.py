@@ -63,6 +63,27 @@ class Rollout(Value, frozen=True, kw_only=True):
     evidence: Evidence | None = None
 
 
+class Golden(Value, frozen=True, kw_only=True):
+    """What the proxy counted of one set of tasks since the measurement began.
+
+    Attributes:
+        requests: Finished ones; for raw TCP, connections.
+        errors: Of these, answered with a status of 500 or more, reset or timed out.
+        buckets: Cumulative latency histogram: (upper bound in milliseconds, requests not slower), ascending.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    buckets: tuple[tuple[float, int], ...] = ()
+
+
+class Counted(Value, frozen=True, kw_only=True):
+    """What had been counted of both sets at some moment; the judge looks at what came after."""
+
+    old: Golden = Golden()
+    new: Golden = Golden()
+
+
 class Stage(Value, frozen=True, kw_only=True):
     """How far a canary or blue/green release lets one service go; a rolling one needs no stage.
 
@@ -71,7 +92,9 @@ class Stage(Value, frozen=True, kw_only=True):
         tasks: So many slots may have a new task beside their old one; the old ones stay.
         weight: Percent of the traffic that goes to the new tasks; the rest goes to the old ones.
         promoted: The verdict is in its favour: every slot gets a new task, and the old ones go.
-        since: When this stage began.
+        since: When this stage began; once the new tasks have their weight of the traffic, when they got it.
+        counted: At *since*, once the new tasks have their weight; None before.
+        warmed: When the first requests of new tasks, which are slower than all others, were over; None before.
     """
 
     step: int = 0
@@ -79,6 +102,8 @@ class Stage(Value, frozen=True, kw_only=True):
     weight: int = 0
     promoted: bool = False
     since: float = 0.0
+    counted: Counted | None = None
+    warmed: Counted | None = None
 
 
 class StepRecord(Value, frozen=True, kw_only=True):
@@ -96,17 +121,3 @@ class StepRecord(Value, frozen=True, kw_only=True):
     done: bool
     ended_at: float = 0.0
     message: str = ""
-
-
-class Golden(Value, frozen=True, kw_only=True):
-    """What the proxy counted of one set of tasks since the measurement began.
-
-    Attributes:
-        requests: Finished ones; for raw TCP, connections.
-        errors: Of these, answered with a status of 500 or more, reset or timed out.
-        buckets: Cumulative latency histogram: (upper bound in milliseconds, requests not slower), ascending.
-    """
-
-    requests: int = 0
-    errors: int = 0
-    buckets: tuple[tuple[float, int], ...] = ()

@@ -4,7 +4,7 @@ The releaser makes no task and edits no spec. It says what a release has come to
 one before must be restored; restoring is the API's part, and shows here as a newer release.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 from msgspec.structs import replace
@@ -14,6 +14,7 @@ from pilothouse.model.objects import Service
 from pilothouse.model.release import Release, ReleaseKind, ReleaseState
 from pilothouse.model.rollout import Evidence, RolloutState
 from pilothouse.release.scene import Scene, rollout
+from pilothouse.release.stages import Progress, progress, stopped
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,12 +43,12 @@ def decide(seen: Scene, now: float) -> Decision:
     if seen.app.removing:
         return Decision()
     changes = [after for before in seen.releases if (after := _overtaken(seen, before, now)) is not None]
-    newest = seen.newest
+    newest, wake_at = seen.newest, None
     if newest is not None:
-        after = _newest(seen, newest, now)
+        after, wake_at = _newest(seen, newest, now)
         if after != newest:
             changes.append(after)
-    return Decision(changes=tuple(changes))
+    return Decision(changes=tuple(changes), wake_at=wake_at)
 
 
 def restoration(seen: Scene) -> Restoration | None:
@@ -81,19 +82,35 @@ def _overtaken(seen: Scene, release: Release, now: float) -> Release | None:
     return _enter(release, ReleaseState.SUPERSEDED, sentence, now, release.evidence)
 
 
-def _newest(seen: Scene, release: Release, now: float) -> Release:
-    """Return the app's newest release as it should be."""
+def _newest(seen: Scene, release: Release, now: float) -> tuple[Release, float | None]:
+    """Return the app's newest release as it should be, and when to look again."""
     if release.state is ReleaseState.FAILED:
-        return _after_failure(seen, release, now)
+        return _after_failure(seen, release, now), None
     if release.state is not ReleaseState.ROLLING:
-        return release
-    failures = sorted(_failures(seen, release), key=lambda found: not found[1])
+        return release, None
+    looks = {service.name: _look(seen, release, service, now) for service in seen.services if not service.removing}
+    release = _noted(release, looks)
+    failures = sorted(_failures(seen, release, looks), key=lambda found: not found[1])
     if failures:
         evidence, back = failures[0]
-        return _failed(release, evidence, back=back, now=now)
+        return _failed(release, evidence, back=back, now=now), None
     if _complete(seen, release):
-        return _enter(release, ReleaseState.STABLE, _as_it_says(release), now)
-    return release
+        return _enter(release, ReleaseState.STABLE, _as_it_says(release), now), None
+    return release, min((look.wake_at for look in looks.values() if look.wake_at is not None), default=None)
+
+
+def _look(seen: Scene, release: Release, service: Service, now: float) -> Progress:
+    answer = rollout(seen, release, service)
+    return progress(release, service, answer, seen.traffic, now, paused=seen.app.paused)
+
+
+def _noted(release: Release, looks: Mapping[str, Progress]) -> Release:
+    """Return *release* with the stages and verdicts that *looks* came to; of each step the last verdict is kept."""
+    stages = {name: look.stage for name, look in looks.items() if look.stage is not None}
+    said = [look.verdict for look in looks.values() if look.verdict is not None]
+    again = {(verdict.service, verdict.step) for verdict in said}
+    kept = [verdict for verdict in release.verdicts if (verdict.service, verdict.step) not in again]
+    return replace(release, stages={**release.stages, **stages}, verdicts=(*kept, *said))
 
 
 def _after_failure(seen: Scene, release: Release, now: float) -> Release:
@@ -105,14 +122,18 @@ def _after_failure(seen: Scene, release: Release, now: float) -> Release:
     return release
 
 
-def _failures(seen: Scene, release: Release) -> Iterator[tuple[Evidence, bool]]:
-    """Yield what shows that a service's rollout failed, and whether that service wants what was before restored."""
+def _failures(seen: Scene, release: Release, looks: Mapping[str, Progress]) -> Iterator[tuple[Evidence, bool]]:
+    """Yield what shows that a service failed, and whether that service wants what was before restored."""
     for service in seen.services:
-        found = rollout(seen, release, service)
-        if found is not None and found.state is RolloutState.FAILED and not service.removing:
+        found, look = rollout(seen, release, service), looks.get(service.name)
+        if look is None or found is None:
+            continue
+        if found.state is RolloutState.FAILED:
             cause = found.sentence or f"the rollout of {service.name} failed"
             evidence = found.evidence or Evidence(service=service.name, cause=cause)
             yield evidence if evidence.cause else replace(evidence, cause=cause), goes_back(release, service)
+        elif look.guilty:
+            yield Evidence(service=service.name, cause=look.guilty), goes_back(release, service)
 
 
 def goes_back(release: Release, service: Service) -> bool:
@@ -126,6 +147,8 @@ def _failed(release: Release, evidence: Evidence, *, back: bool, now: float) -> 
     """Return *release* after a service failed in it."""
     if back:
         sentence = evidence.cause + _restoring(release)
+        # The traffic goes back at once; the tasks follow when the other release is there.
+        release = replace(release, stages={name: stopped(stage) for name, stage in release.stages.items()})
         return _enter(release, ReleaseState.ROLLING_BACK, sentence, now, evidence)
     return _enter(release, ReleaseState.FAILED, f"{evidence.cause}; {_why_it_stays(release)}", now, evidence)
 
