@@ -16,11 +16,13 @@ from pilothouse.governance.identity.permissions import Permission
 from pilothouse.model.api import AppView, DeployRequest, DeployResult, Page
 from pilothouse.model.base import Object
 from pilothouse.model.objects import App
+from pilothouse.model.release_api import PlanView
 from pilothouse.server import views
 from pilothouse.server.api import sse
 from pilothouse.server.api.paging import page_by
 from pilothouse.server.api.route import EVENT_STREAM, KIB, Call, NoQuery, Paged, Query, Route, Stream, Write
 from pilothouse.server.deploy.pipeline import Caller, deploy, take_down
+from pilothouse.server.deploy.preview import preview
 from pilothouse.store.interface import Commit
 
 MAX_DEPLOY = 16 * 1024 * KIB
@@ -34,12 +36,14 @@ class DownQuery(Query, frozen=True, kw_only=True):
 
 async def put_app(call: Call[NoQuery, DeployRequest]) -> DeployResult:
     """Deploy an app, whole or not at all."""
-    name = call.path["app"]
-    if call.body.spec.name != name:
-        raise InvalidRequestError(
-            f"the path says {name[:80]!r} and the spec {call.body.spec.name[:80]!r}; use one name"
-        )
+    _same_name(call)
     return await deploy(call.context, Caller(call.principal, call.request_id), call.body)
+
+
+async def plan_app(call: Call[NoQuery, DeployRequest]) -> PlanView:
+    """Return what deploying an app would do; what would be refused is part of the answer."""
+    _same_name(call)
+    return await preview(call.context, Caller(call.principal, call.request_id), call.body)
 
 
 async def list_apps(call: Call[Paged, None]) -> Page[AppView]:
@@ -108,6 +112,13 @@ def app_of(obj: Object) -> str:
     return obj.id if isinstance(obj, App) else str(getattr(obj, "app", ""))
 
 
+def _same_name(call: Call[NoQuery, DeployRequest]) -> None:
+    """Accept a request whose path and spec name the same app."""
+    name, written = call.path["app"], call.body.spec.name
+    if name != written:
+        raise InvalidRequestError(f"the path says {name[:80]!r} and the spec {written[:80]!r}; use one name")
+
+
 async def _view(call: Call[NoQuery, None], name: str) -> AppView:
     found = await call.context.store.view(lambda tx: views.app_view(tx, name, call.context.clock.now()))
     if found is None:
@@ -127,6 +138,18 @@ ROUTES = (
         answer=DeployResult,
         max_body=MAX_DEPLOY,
         errors=(InvalidManifestError, PolicyDeniedError, ImageMissingError, NodeUnavailableError),
+    ),
+    Route(
+        method="POST",
+        path="/v1/apps/{app}/plan",
+        name="apps.plan",
+        summary="What deploying an app would do, and what would be refused; nothing is changed",
+        permission=Permission.APP_WRITE,
+        handler=plan_app,
+        body=DeployRequest,
+        answer=PlanView,
+        max_body=MAX_DEPLOY,
+        errors=(NodeUnavailableError,),
     ),
     Route(
         method="GET",
