@@ -47,7 +47,8 @@ def foresee(
     made = plan(stored, asked)
     then = Overlay(tx, made.writes)
     found = prospects(tx, then, asked.spec.name)
-    here = around(tx, asked.spec.name, stable(tx, asked.spec.name))
+    release = next((obj for obj in made.writes if isinstance(obj, Release)), None)
+    here = around(tx, asked.spec.name, release.base if release else 0)
     return PlanView(
         app=asked.spec.name,
         base=stored.app.revision if stored.app else 0,
@@ -59,12 +60,6 @@ def foresee(
         supersedes=_supersedes(tx, stored.app) if made.writes else "",
         digest=digest,
     )
-
-
-def stable(tx: ReadTx, app: str) -> int:
-    """Return the number of the app's newest stable release, 0 if there is none."""
-    found = (each.number for each in tx.find(Release, app=app) if each.state is ReleaseState.STABLE)
-    return max(found, default=0)
 
 
 def unplannable(spec: AppSpec, app: App | None, errors: tuple[str, ...]) -> PlanView:

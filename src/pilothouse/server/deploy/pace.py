@@ -1,15 +1,11 @@
 """How a service is rolled out, in one sentence: the same settings that the updater goes by, put into words. Pure."""
 
 from pilothouse.control.orchestrators.endings import duration
-from pilothouse.control.orchestrators.rollout import parallelism, update_order
+from pilothouse.control.orchestrators.rollout import FailureAction, Policy, policy, written_policy
 from pilothouse.model.counts import count
 from pilothouse.model.release_api import PlannedAction
 from pilothouse.model.spec import ServiceSpec, Strategy, UpdateOrder
 from pilothouse.server.deploy.prospect import Prospect
-
-DEADLINE_SECONDS = 600.0
-SETTLE_SECONDS = 10.0
-MONITOR_SECONDS = 10.0
 
 
 def rollout_sentence(prospect: Prospect, base: int) -> str:
@@ -18,18 +14,10 @@ def rollout_sentence(prospect: Prospect, base: int) -> str:
     return said(prospect, base)
 
 
-def settle_seconds(spec: ServiceSpec, base: int) -> float:
-    """Return how long new tasks must have been ready before the next ones are begun."""
-    if spec.release.settle_seconds is not None:
-        return spec.release.settle_seconds
-    return SETTLE_SECONDS if base and spec.update.monitor_seconds is None else 0.0
-
-
-def monitor_seconds(spec: ServiceSpec, base: int) -> float:
-    """Return how long after it became ready a new task that fails counts as a failure of the update."""
-    if not base:
-        return 0.0
-    return MONITOR_SECONDS if spec.update.monitor_seconds is None else spec.update.monitor_seconds
+def rule_of(prospect: Prospect, base: int) -> Policy:
+    """Return the policy that the updater will go by; *prospect* is of a service that stays or comes."""
+    assert prospect.after is not None, "what goes is not rolled out"
+    return policy(prospect.after, len(prospect.wanted), base=base)
 
 
 def _create(prospect: Prospect, base: int) -> str:
@@ -39,7 +27,7 @@ def _create(prospect: Prospect, base: int) -> str:
     made = f"{count(number, 'task')} {'is' if number == 1 else 'are'} made at once"
     if prospect.spec.mode.job:
         return f"{made} and run until {'it has' if number == 1 else 'each has'} completed"
-    return f"{made}; {_failure(prospect.spec, number, base)}"
+    return f"{made}; {_failure(prospect, base)}"
 
 
 def _replace(prospect: Prospect, base: int) -> str:
@@ -49,7 +37,8 @@ def _replace(prospect: Prospect, base: int) -> str:
         return f"{stopped}the job is run again"
     if not prospect.outdated:
         return "no task runs that would be replaced" if not number else _create(prospect, base)
-    return "; ".join((*_steps(spec), *_turns(prospect), _settling(spec, base), _failure(spec, number, base)))
+    rule = rule_of(prospect, base)
+    return "; ".join((*_steps(spec), *_turns(prospect, rule), _settling(rule), _failure(prospect, base)))
 
 
 def _steps(spec: ServiceSpec) -> tuple[str, ...]:
@@ -63,46 +52,50 @@ def _steps(spec: ServiceSpec) -> tuple[str, ...]:
     return (f"canary: a few new tasks beside the old ones get a share of the traffic {shares}, and are judged",)
 
 
-def _turns(prospect: Prospect) -> tuple[str, ...]:
+def _turns(prospect: Prospect, rule: Policy) -> tuple[str, ...]:
     """Return in which order and how many at once."""
     spec, number = prospect.spec, len(prospect.wanted)
     if spec.release.strategy is Strategy.BLUE_GREEN:
         return ()
-    at_once = min(parallelism(spec, number), prospect.outdated)
-    start_first = update_order(spec) is UpdateOrder.START_FIRST
+    at_once = min(rule.parallelism, prospect.outdated)
     order = (
         "start-first, each old task is stopped once its new one is ready"
-        if start_first
+        if rule.order is UpdateOrder.START_FIRST
         else "stop-first, each old task is stopped before its new one, which is prepared by then, is started"
     )
     part = "" if prospect.outdated == number else f" of {number}, the others being as it says already"
     said = f"rolling, {at_once} of {count(prospect.outdated, 'task')} at a time{part}: {order}"
-    delay = spec.update.delay_seconds
+    delay = rule.delay_seconds
     return (said, f"{duration(delay)} between two batches") if delay else (said,)
 
 
-def _settling(spec: ServiceSpec, base: int) -> str:
-    settle, monitor = settle_seconds(spec, base), monitor_seconds(spec, base)
-    said = f"the next ones are begun after they have been ready for {duration(settle)}" if settle else ""
-    watched = f"a task that fails within {duration(monitor)} of being ready counts as failed" if monitor else ""
-    return "; ".join(filter(None, (said, watched))) or "the next ones are begun as soon as they are ready"
-
-
-def _failure(spec: ServiceSpec, number: int, base: int) -> str:
-    limit = spec.release.deadline_seconds
-    deadline = duration(DEADLINE_SECONDS if limit is None else limit)
-    ratio = spec.update.max_failure_ratio or 0.0
-    allowed = f" (more than {count(int(ratio * number), 'slot')})" if int(ratio * number) else ""
-    action = spec.update.failure_action or "rollback"
-    if action == "continue":
-        then = "is tried again while the others are replaced"
-    elif action == "pause":
-        then = "stops the rollout, and a person decides how it goes on"
-    elif base:
-        then = f"has the app rolled back to release {base}"
+def _settling(rule: Policy) -> str:
+    settle, unchecked = rule.settle_seconds, rule.unchecked_seconds
+    if settle:
+        said = f"the next ones are begun after they have been ready for {duration(settle)}"
     else:
-        then = "stops the rollout, as there is no stable release to go back to; the platform goes on trying"
-    return f"one that fails or is not ready in {deadline}{allowed} {then}"
+        said = "the next ones are begun as soon as they are ready"
+        if unchecked:
+            said += f", or have run for {duration(unchecked)} if nothing checks them"
+    if not rule.monitor_seconds:
+        return said
+    return f"{said}; a task that fails within {duration(rule.monitor_seconds)} of being ready counts as failed"
+
+
+def _failure(prospect: Prospect, base: int) -> str:
+    rule, number = rule_of(prospect, base), len(prospect.wanted)
+    spared = int(rule.max_failure_ratio * number)
+    allowed = f" (more than {count(spared, 'slot')})" if spared else ""
+    written = prospect.after is not None and written_policy(prospect.after).failure_action == FailureAction.PAUSE.value
+    if rule.failure_action is FailureAction.CONTINUE:
+        then = "is tried again while the others are replaced"
+    elif rule.failure_action is FailureAction.ROLLBACK:
+        then = f"has the app rolled back to release {base}"
+    elif written and base:
+        then = "stops the rollout, and a person decides how it goes on"
+    else:
+        then = "is tried again, as there is no stable release to go back to"
+    return f"one that fails or is not ready in {duration(rule.deadline_seconds)}{allowed} {then}"
 
 
 def _scale(prospect: Prospect, base: int) -> str:

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from pilothouse.control.orchestrators.endings import duration
-from pilothouse.control.orchestrators.rollout import parallelism
+from pilothouse.control.orchestrators.rollout import FailureAction
 from pilothouse.model.counts import count
 from pilothouse.model.release_api import PlannedAction
 from pilothouse.model.spec import ServiceSpec, Strategy
 from pilothouse.server.deploy.obstacles import obstacles
-from pilothouse.server.deploy.pace import settle_seconds
+from pilothouse.server.deploy.pace import rule_of
 from pilothouse.server.deploy.prospect import Prospect
 from pilothouse.server.deploy.room import Around, no_place, ports_of_others
 
@@ -35,9 +35,8 @@ def risks(prospect: Prospect, here: Around, dependents: Mapping[str, tuple[str, 
 
 def _gap(prospect: Prospect, here: Around) -> Iterator[str]:
     """Nobody answers between the stop of the old and the start of the new task."""
-    del here
     spec, number = prospect.spec, len(prospect.wanted)
-    if not _is_replaced(prospect) or parallelism(spec, number) < number:
+    if not _is_replaced(prospect) or rule_of(prospect, here.base).parallelism < number:
         return
     reasons = obstacles(spec)
     if reasons:
@@ -56,7 +55,8 @@ def _unchecked(prospect: Prospect, here: Around) -> Iterator[str]:
     if prospect.action not in _MADE_ANEW or spec.mode.job or _is_checked(spec) or not prospect.wanted:
         return
     if spec.task.container.ports or len(prospect.wanted) > 1:
-        settle = settle_seconds(spec, here.base) if _is_replaced(prospect) else 0.0
+        rule = rule_of(prospect, here.base)
+        settle = max(rule.settle_seconds, rule.unchecked_seconds) if _is_replaced(prospect) else 0.0
         long = f"once it has run for {duration(settle)}" if settle else "as soon as it runs"
         yield (
             f"nothing checks {prospect.name} (unless its image brings a health check): a broken version counts as good "
@@ -74,16 +74,15 @@ def _no_way_back(prospect: Prospect, here: Around) -> Iterator[str]:
 
 
 def _on_failure(prospect: Prospect, here: Around) -> Iterator[str]:
-    del here
-    action = prospect.spec.update.failure_action
     if not _is_replaced(prospect):
         return
-    if action == "continue":
+    action = rule_of(prospect, here.base).failure_action
+    if action is FailureAction.CONTINUE:
         yield (
             "`failure_action: continue` is written: a broken version replaces every task; "
             "leave it out to have a failure rolled back"
         )
-    elif action == "pause":
+    elif action is FailureAction.PAUSE and here.base:
         yield (
             "`failure_action: pause` is written: after a failure old and new tasks stay side by side until a person "
             "decides; leave it out to have a failure rolled back"

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from pilothouse.control.orchestrators.rollout import parallelism, update_order
 from pilothouse.control.orchestrators.scene import Key, key_of
 from pilothouse.control.scheduler.table import Table
 from pilothouse.model.container import Port
@@ -13,6 +12,7 @@ from pilothouse.model.objects import Node, Service, Task
 from pilothouse.model.release_api import PlannedAction
 from pilothouse.model.spec import Mode, UpdateOrder
 from pilothouse.model.states import TaskState
+from pilothouse.server.deploy.pace import rule_of
 from pilothouse.server.deploy.prospect import Prospect
 from pilothouse.store.interface import ReadTx
 
@@ -51,10 +51,10 @@ def no_place(prospect: Prospect, here: Around) -> Iterator[str]:
     if prospect.action not in _NEW_TASKS or not here.nodes:
         return
     table = Table(list(here.nodes), list(here.live))
-    beside = prospect.action is PlannedAction.REPLACE and update_order(prospect.spec) is UpdateOrder.START_FIRST
+    beside = prospect.action is PlannedAction.REPLACE and rule_of(prospect, here.base).order is UpdateOrder.START_FIRST
     refused = [
         placed.message
-        for key in _first_ones(prospect)
+        for key in _first_ones(prospect, here.base)
         if not (placed := table.place(_imagined(prospect, key, beside=beside))).node_id
     ]
     if not refused:
@@ -66,13 +66,13 @@ def no_place(prospect: Prospect, here: Around) -> Iterator[str]:
         yield f"{len(refused)} of its tasks would wait for a place: {refused[0]}; reserve less, or make room"
 
 
-def _first_ones(prospect: Prospect) -> list[Key]:
+def _first_ones(prospect: Prospect, base: int) -> list[Key]:
     """Return the slots that get a new task before any other is done."""
     held = {key_of(task) for task in prospect.stops}
     scene = prospect.scene
     live = {key_of(t) for t in scene.tasks if t.state <= TaskState.RUNNING and t.step < 0} if scene else set()
     if prospect.action is PlannedAction.REPLACE and held:
-        return [key for key in prospect.wanted if key in held][: parallelism(prospect.spec, len(prospect.wanted))]
+        return [key for key in prospect.wanted if key in held][: rule_of(prospect, base).parallelism]
     return [key for key in prospect.wanted if key not in live]
 
 
