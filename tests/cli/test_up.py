@@ -9,10 +9,11 @@ from pilothouse import errors
 from pilothouse.model.api import DeployRequest, DeployResult, Explanation, ImageRequest, Refusal
 from pilothouse.model.wire import ImageProgress
 from tests.cli.fake_api import events, ndjson, problem
-from tests.cli.views import app, service
+from tests.cli.views import app, plan, service
 
 MANIFEST = "name: shop\nservices:\n  web: {image: 'web:1'}\n  db: {image: 'db:1'}\n"
 PUT = ("PUT", "/v1/apps/shop")
+PLAN = ("POST", "/v1/apps/shop/plan")
 WATCH = ("GET", "/v1/apps/shop/watch")
 ENSURE = ("POST", "/v1/images/ensure")
 
@@ -21,6 +22,7 @@ ENSURE = ("POST", "/v1/images/ensure")
 def shop(api, here):
     (here / "compose.yaml").write_text(MANIFEST)
     api.answers[PUT] = DeployResult(app="shop", revision=2, created=("web",), unchanged=("db",))
+    api.answers[PLAN] = plan()
     api.answers[ENSURE] = ndjson(
         ImageProgress(ref="web:1", phase="present"), ImageProgress(ref="web:1", phase="resolved")
     )
@@ -37,16 +39,16 @@ def test_up_ends_well_once_every_service_is_as_the_manifest_says(shop, command):
     assert done.code == 0
     assert done.out.startswith("shop: 2 services as the manifest says (release 2, ")
     assert done.err.splitlines() == [
-        "shop revision 2: new: web; untouched: db",
+        "shop release 2: create web; keep db",
         "shop/db: done: 1/1 healthy",
         "shop/web: done: 1/1 healthy",
     ]
 
 
-def test_up_checks_first_then_makes_images_present_then_deploys(shop, command):
+def test_up_plans_first_then_makes_images_present_then_deploys_what_was_planned(shop, command):
     command("up")
-    assert [(m, p) for m, p, _, _ in shop.asked if m != "GET"] == [PUT, ENSURE, ENSURE, PUT]
-    assert [each.dry_run for each in shop.bodies(*PUT, DeployRequest)] == [True, False]
+    assert [(m, p) for m, p, _, _ in shop.asked if m != "GET"] == [PLAN, ENSURE, ENSURE, PUT]
+    assert [(each.dry_run, each.expect) for each in shop.bodies(*PUT, DeployRequest)] == [(False, 1)]
     assert [each.ref for each in shop.bodies(*ENSURE, ImageRequest)] == ["db:1", "web:1"]
 
 
@@ -88,6 +90,7 @@ def test_refusals_name_key_value_reason_and_grant_and_leave_a_record(shop, comma
                 command="pilothouse grant create shop privileged --service web --reason \"WHY\""),
         Refusal(service="web", key="services.web.use_api_socket", value="true", grant="", reason="it is the engine"),
     )  # fmt: skip
+    shop.answers[PLAN] = plan(refusals=refusals)
     shop.answers[PUT] = problem(errors.PolicyDeniedError("no"), refusals=refusals)
     done = command("up")
     assert done.code == 3
@@ -98,7 +101,7 @@ def test_refusals_name_key_value_reason_and_grant_and_leave_a_record(shop, comma
         "  services.web.use_api_socket = true: it is the engine",
         "    no grant can allow it",
     ]
-    assert [each.dry_run for each in shop.bodies(*PUT, DeployRequest)] == [True, False]
+    assert [each.dry_run for each in shop.bodies(*PUT, DeployRequest)] == [False]
     assert ENSURE not in [(m, p) for m, p, _, _ in shop.asked]
 
 
@@ -107,7 +110,7 @@ def test_an_image_that_cannot_be_had_refuses_before_anything_changes(shop, comma
     done = command("up")
     assert done.code == 3
     assert done.err.splitlines()[-1] == "error PH107: db:1 is not there; build it"
-    assert [each.dry_run for each in shop.bodies(*PUT, DeployRequest)] == [True]
+    assert shop.bodies(*PUT, DeployRequest) == []
 
 
 def test_a_missing_image_with_a_build_section_says_how_it_is_built(shop, command, here):

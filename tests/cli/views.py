@@ -3,7 +3,7 @@
 from pilothouse.model.api import AppView, ServiceView, TaskView
 from pilothouse.model.objects import Health
 from pilothouse.model.release import ReleaseKind, ReleaseState
-from pilothouse.model.release_api import ReleaseView
+from pilothouse.model.release_api import PlannedAction, PlannedService, PlanView, ReleaseView
 from pilothouse.model.states import TaskState
 
 
@@ -40,6 +40,15 @@ def app(*services, **fields):
 def release(number=1, **fields):
     whole = {"app": "shop", "kind": ReleaseKind.DEPLOY, "state": ReleaseState.ROLLING, "created_by": "alice"}
     return ReleaseView(number=number, **{**whole, **fields})
+
+
+def planned(name="web", action=PlannedAction.CREATE, **fields):
+    return PlannedService(name=name, action=action, **fields)
+
+
+def plan(*services, **fields):
+    whole = {"app": "shop", "base": 1, "release": 2, "digest": "d1"}
+    return PlanView(services=services or (planned("web"), planned("db", PlannedAction.KEEP)), **{**whole, **fields})
 
 
 def task(name="web.1", **fields):

@@ -127,6 +127,10 @@ class Client:
         """Deploy an app, or with `dry_run` only check that it could be."""
         return self._do("PUT", f"/v1/apps/{_part(request.spec.name)}", api.DeployResult, request, key)
 
+    def plan(self, request: api.DeployRequest) -> release_api.PlanView:
+        """Return what a deployment would do; nothing is changed."""
+        return self._do("POST", f"/v1/apps/{_part(request.spec.name)}/plan", release_api.PlanView, request)
+
     def remove(self, app: str, *, volumes: bool = False) -> api.AppView:
         """Take an app down; returns at once, watch it to see it go."""
         body = self._transport.call("DELETE", f"/v1/apps/{_part(app)}", query={"volumes": volumes})

@@ -49,7 +49,7 @@ def lines(problem: Problem, *, colour: bool = False) -> list[str]:
     if problem.refusals:
         count = len(problem.refusals)
         found = [head + f"{problem.title}: {count} thing{'s' * (count > 1)} in the manifest {_needs(count)} a grant"]
-        return found + [line for refusal in problem.refusals for line in _refusal(refusal)]
+        return found + [line for refusal in problem.refusals for line in refusal_lines(refusal)]
     if len(problem.errors) > 1:
         return [head + f"{problem.title}: {len(problem.errors)} findings", *(f"  {each}" for each in problem.errors)]
     first, *more = problem.detail.splitlines() or [""]
@@ -60,7 +60,8 @@ def _needs(count: int) -> str:
     return "needs" if count == 1 else "need"
 
 
-def _refusal(refusal: Refusal) -> list[str]:
+def refusal_lines(refusal: Refusal) -> list[str]:
+    """Return what a person reads of one refusal: what, why, and the command that would allow it."""
     value = f" = {refusal.value}" if refusal.value else ""
     found = [f"  {refusal.key}{value}: {refusal.reason}"]
     found.append(f"    allow it: {refusal.command}" if refusal.command else "    no grant can allow it")

@@ -15,6 +15,7 @@ from pilothouse.errors import InvalidRequestError, PilothouseError
 
 _COMMANDS = {
     "up": "up",
+    "plan": "plan",
     "down": "down",
     "config": "config",
     "compat": "compat",

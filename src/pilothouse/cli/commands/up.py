@@ -4,8 +4,9 @@ import os
 from collections.abc import Mapping
 
 import click
+from msgspec.structs import replace
 
-from pilothouse.cli import follow, lifecycle, options, output, project
+from pilothouse.cli import follow, foretold, lifecycle, options, output, plan_file, project
 from pilothouse.cli.client import Client
 from pilothouse.cli.command import EXIT_FAILED, EXIT_REFUSED, command
 from pilothouse.cli.commands.top import size
@@ -13,9 +14,10 @@ from pilothouse.cli.places import places
 from pilothouse.cli.progress import Progress
 from pilothouse.clock import SystemClock
 from pilothouse.compose.convert import Converted
-from pilothouse.errors import ImageMissingError, PolicyDeniedError, ServerUnavailableError
+from pilothouse.errors import ImageMissingError, PlanStaleError, ServerUnavailableError
 from pilothouse.ids import SystemIds
 from pilothouse.model.api import DeployRequest, DeployResult, ImageRequest
+from pilothouse.model.release_api import PlanView
 from pilothouse.model.spec import AppSpec
 from pilothouse.model.wire import ImageProgress
 
@@ -25,6 +27,7 @@ from pilothouse.model.wire import ImageProgress
     examples=[
         ("pilothouse up", "deploy the Compose file in this directory and wait until it runs"),
         ("pilothouse up -f compose.yaml -f production.yaml -p shop", "two files merged, under a name"),
+        ("pilothouse up --plan change.plan", "only if it does what `pilothouse plan --out change.plan` said"),
         ("pilothouse up --detach --json", "for programs: return once the deployment is recorded"),
     ],
     exits={
@@ -35,6 +38,13 @@ from pilothouse.model.wire import ImageProgress
 )
 @options.manifest
 @click.option("--keep-orphans", is_flag=True, help="Leave services alone that are no longer in the file.")
+@click.option(
+    "--plan",
+    "plan_path",
+    metavar="FILE",
+    default="",
+    help="Deploy only if it does what the plan in FILE says; see `pilothouse plan --out`.",
+)
 @click.option("-d", "--detach", is_flag=True, help="Do not wait until it runs.")
 @follow.timeout_option
 @options.as_json
@@ -42,6 +52,7 @@ def up(
     *,
     chosen: options.Chosen,
     keep_orphans: bool,
+    plan_path: str,
     detach: bool,
     timeout: str,
     as_json: bool,
@@ -49,10 +60,12 @@ def up(
     """Deploy an app from its Compose file, and wait until it is as the file says.
 
     Run it again after a change: only services whose definition changed get new tasks, those that left the file go, the
-    others are not touched. Images are made present before anything that runs is stopped. If no server runs it is
-    started. Interrupting the wait leaves the deployment going.
+    others are not touched. What it would do is planned first and said in short; if the app is changed by somebody else
+    in between so that it would do something else, nothing is done. Images are made present before anything that runs is
+    stopped. If no server runs it is started. Interrupting the wait leaves the deployment going.
     """
     seconds = follow.timeout_seconds(timeout)
+    planned = plan_file.read(plan_path) if plan_path else None
     made = project.app(chosen)
     progress = Progress(quiet=as_json)
     for warning in made.warnings:
@@ -60,7 +73,7 @@ def up(
     root = click.get_current_context().find_root()
     lifecycle.ensure(places(os.environ, socket=root.params.get("socket")), progress.say)
     client = options.client()
-    result = deploy(client, request_of(made, keep_orphans=keep_orphans), progress, made.builds)
+    result = deploy(client, request_of(made, keep_orphans=keep_orphans), progress, made.builds, planned)
     if detach:
         return _say_deployed(result, as_json=as_json)
     try:
@@ -78,32 +91,51 @@ def request_of(made: Converted, *, keep_orphans: bool = False) -> DeployRequest:
 
 
 def deploy(
-    client: Client, request: DeployRequest, progress: Progress, builds: Mapping[str, str] | None = None
+    client: Client,
+    request: DeployRequest,
+    progress: Progress,
+    builds: Mapping[str, str] | None = None,
+    planned: PlanView | None = None,
 ) -> DeployResult:
-    """Check, make images present, deploy; say what will change. *builds* says how missing images are built.
+    """Plan, say so in short, make images present, deploy what was planned.
+
+    Args:
+        client: The server.
+        request: What to deploy.
+        progress: Where to say how it gets on.
+        builds: How missing images are built, by reference.
+        planned: Deploy only what this plan says; None makes the plan here.
 
     Raises:
         PolicyDeniedError, InvalidManifestError: Nothing was changed.
+        PlanStaleError: It would do something else than was planned; nothing was changed.
         ImageMissingError: An image is neither there nor can it be had; nothing was changed.
     """
-    trial = DeployRequest(
-        spec=request.spec,
-        secrets=request.secrets,
-        configs=request.configs,
-        keep_orphans=request.keep_orphans,
-        dry_run=True,
-    )
-    try:
-        client.deploy(trial)
-    except PolicyDeniedError:
-        # A trial leaves no audit record; a refusal must.
-        client.deploy(request)
+    plan = client.plan(request)
+    if planned is not None:
+        plan_file.check_fresh(planned, plan)
+    if foretold.refused(plan):
+        # A plan leaves no audit record; a refusal must.
+        return client.deploy(_at(request, plan))
+    for sentence in filter(None, (foretold.in_short(plan), plan.supersedes)):
+        progress.say(sentence)
     ensure_images(client, request.spec, progress, builds or {})
-    result = client.deploy(request, key=SystemIds().new())
+    try:
+        result = client.deploy(_at(request, plan), key=SystemIds().new())
+    except PlanStaleError as stale:
+        if planned is not None:
+            raise
+        again = client.plan(request)
+        plan_file.check_same(plan, again, str(stale))
+        result = client.deploy(_at(request, again), key=SystemIds().new())
     for warning in result.warnings:
         progress.say(f"warning: {warning}")
-    progress.say(changes(result))
     return result
+
+
+def _at(request: DeployRequest, plan: PlanView) -> DeployRequest:
+    """Return *request*, to be carried out only if the app is still as it was when *plan* was made."""
+    return replace(request, expect=plan.base)
 
 
 def changes(result: DeployResult) -> str:
