@@ -18,6 +18,8 @@ from pilothouse.model.objects import (
     Secret,
     Volume,
 )
+from pilothouse.model.release import Release, ReleaseKind, ReleaseState, Verdict
+from pilothouse.model.rollout import Rollout, RolloutState, Stage
 from pilothouse.model.spec import AppSpec, FileSpec, NetworkSpec, VolumeSpec
 from pilothouse.model.states import TaskState, Writer
 from pilothouse.server.history import EVENTS, events_of
@@ -35,6 +37,17 @@ SECRET = Secret(id="shop/s", app="shop", spec=FileSpec(key="s", name="s"), conte
 CONFIG = Config(id="shop/c", app="shop", spec=FileSpec(key="c", name="c"), content_version="1")
 GRANT = Grant(id="g", app="shop", kind="cap-add", value="NET_ADMIN", granted_by="alice", reason="vpn")
 DEAD = replace(TASK, state=TaskState.FAILED, status=replace(TASK.status, ready=False, ending=Ending(exit_code=9)))
+RELEASE = Release(
+    id="shop/000002", app="shop", number=2, spec=AppSpec(name="shop"), created_by="alice", base=1, message="new look"
+)
+PAUSED = replace(APP, paused=True, paused_by="bob")
+STAGE = Stage(step=1, tasks=1, weight=25)
+STAGED = replace(RELEASE, stages={"web": STAGE})
+JUDGED = Verdict(service="web", step=1, at=1.0, outcome="promote", sentence="as good as the old ones")
+
+
+def _rolled(state, sentence=""):
+    return replace(SERVICE, rollout=Rollout(release=2, state=state, sentence=sentence))
 
 
 def _told(before, after):
@@ -92,6 +105,31 @@ CASES = [
     (None, AuditRecord(id="1", at=1.0, principal="p", action="a", object="o", outcome="refused"), ["request.refused"]),
     (None, AuditRecord(id="1", at=1.0, principal="p", action="a", object="o"), []),
     (TASK, replace(TASK, status=replace(TASK.status, message="still fine")), []),
+    (None, RELEASE, ["release.created"]),
+    (RELEASE, replace(RELEASE, state=ReleaseState.STABLE), ["release.stable"]),
+    (RELEASE, replace(RELEASE, state=ReleaseState.FAILED), ["release.failed"]),
+    (RELEASE, replace(RELEASE, state=ReleaseState.ROLLING_BACK), ["release.rolling_back"]),
+    (RELEASE, replace(RELEASE, state=ReleaseState.ROLLED_BACK), ["release.rolled_back"]),
+    (RELEASE, replace(RELEASE, state=ReleaseState.SUPERSEDED), ["release.superseded"]),
+    (replace(RELEASE, state=ReleaseState.FAILED), RELEASE, ["release.resumed"]),
+    (RELEASE, STAGED, ["release.step"]),
+    (STAGED, replace(STAGED, verdicts=(JUDGED,)), ["release.judged"]),
+    (STAGED, replace(RELEASE, stages={"web": replace(STAGE, promoted=True)}), ["release.promoted"]),
+    (STAGED, replace(RELEASE, stages={"web": replace(STAGE, since=9.0)}), []),
+    (RELEASE, None, ["release.forgotten"]),
+    (APP, PAUSED, ["release.paused"]),
+    (PAUSED, APP, ["release.resumed"]),
+    (PAUSED, replace(APP, revision=2), ["app.deployed"]),
+    (SERVICE, _rolled(RolloutState.DONE), []),
+    (SERVICE, _rolled(RolloutState.WAITING), []),
+    (SERVICE, _rolled(RolloutState.WAITING, "waits for db to be healthy"), ["rollout.waiting"]),
+    (SERVICE, _rolled(RolloutState.ROLLING), ["rollout.rolling"]),
+    (_rolled(RolloutState.ROLLING), _rolled(RolloutState.ROLLING, "waits for web.2"), []),
+    (_rolled(RolloutState.ROLLING), _rolled(RolloutState.HELD), ["rollout.held"]),
+    (_rolled(RolloutState.ROLLING), _rolled(RolloutState.MONITORING), ["rollout.monitoring"]),
+    (_rolled(RolloutState.ROLLING), _rolled(RolloutState.PAUSED), ["rollout.paused"]),
+    (_rolled(RolloutState.ROLLING), _rolled(RolloutState.FAILED), ["rollout.failed"]),
+    (_rolled(RolloutState.MONITORING), _rolled(RolloutState.DONE), ["rollout.done"]),
 ]
 
 
@@ -110,6 +148,31 @@ def test_an_event_says_where_it_belongs_and_why():
     assert (event.revision, event.index, event.at, event.app) == (7, 0, 5.0, "shop")
     assert event.object == f"task/{TASK.id}"
     assert event.sentence == "web.1 exited with code 9 after 0.0 s"
+
+
+def _sentences(before, after):
+    commit = Commit(revision=7, at=5.0, writer=Writer.API, changes=(Change(before=before, after=after),))
+    return [event.sentence for event in events_of(commit)]
+
+
+def test_what_happened_to_a_release_is_told_with_its_number_who_and_why():
+    assert _sentences(None, RELEASE) == ["release 2: deploy, by alice: new look"]
+    undo = replace(
+        RELEASE, number=3, kind=ReleaseKind.ROLLBACK, copies=1, undoes=2, created_by="system", message="web.1 died"
+    )
+    assert _sentences(None, undo) == [
+        "release 3: rollback to release 1, because release 2 failed, by system: web.1 died"
+    ]
+    failed = replace(RELEASE, state=ReleaseState.FAILED, sentence="web.1 keeps failing")
+    assert _sentences(RELEASE, failed) == ["release 2: web.1 keeps failing"]
+    assert _sentences(RELEASE, STAGED) == ["release 2: web step 2: 25 % of the traffic goes to its new tasks"]
+    assert _sentences(STAGED, replace(STAGED, verdicts=(JUDGED,))) == [
+        "release 2: web step 2: promote: as good as the old ones"
+    ]
+    assert _sentences(APP, PAUSED) == ["release 1: bob paused it"]
+    assert _sentences(_rolled(RolloutState.ROLLING), _rolled(RolloutState.FAILED, "web.1 keeps failing")) == [
+        "release 2: web.1 keeps failing"
+    ]
 
 
 def test_the_reference_page_lists_every_event():

@@ -20,7 +20,9 @@ from pilothouse.model.objects import (
     Task,
     Volume,
 )
+from pilothouse.model.release import Release
 from pilothouse.model.states import TaskState
+from pilothouse.server import release_history
 from pilothouse.store.interface import Change, Commit
 
 EVENTS: dict[str, str] = {
@@ -64,6 +66,7 @@ EVENTS: dict[str, str] = {
     "grant.created": "A person allowed something that the safe defaults forbid.",
     "grant.revoked": "A grant was taken back.",
     "request.refused": "Policy refused what somebody asked for.",
+    **release_history.EVENTS,
 }
 """Every name an event may have, with what it means; docs/reference/events.md lists the same."""
 
@@ -110,6 +113,8 @@ def _app(before: Object | None, after: Object | None) -> Iterator[_Said]:
     if after.removing and not (old and old.removing):
         volumes = "its volumes go too" if after.remove_volumes else "its volumes stay"
         yield "app.removing", f"it is being taken down; {volumes}"
+    if old is not None:
+        yield from release_history.tell_pause(old, after)
 
 
 def _service(before: Object | None, after: Object | None) -> Iterator[_Said]:
@@ -128,6 +133,7 @@ def _service(before: Object | None, after: Object | None) -> Iterator[_Said]:
         yield "service.removing", "it is not in the manifest any more"
     if before.notice != after.notice:
         yield ("service.noticed", after.notice) if after.notice else ("service.recovered", f"over: {before.notice}")
+    yield from release_history.tell_rollout(before, after)
 
 
 def _task(before: Object | None, after: Object | None) -> Iterator[_Said]:
@@ -232,4 +238,5 @@ _TELLERS: dict[type[Object], Callable[[Object | None, Object | None], Iterator[_
     Config: _file,
     Grant: _grant,
     AuditRecord: _audit,
+    Release: release_history.tell_release,
 }
