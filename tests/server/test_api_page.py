@@ -18,7 +18,7 @@ def test_the_page_lists_every_route_with_its_parameters_and_permission():
     rows = set(re.findall(r"^\| `(\S+ [^`]+)` \| .*? \| (\S+) \|", PAGE, re.MULTILINE))
     expected = set()
     for route in ROUTES:
-        query = "&".join(route.query.__struct_fields__)
+        query = "&".join(route.query.__struct_encode_fields__)
         expected.add((f"{route.method} {route.path}" + (f"?{query}" if query else ""), route.permission.value))
     assert rows == expected
 

@@ -20,7 +20,7 @@ from pilothouse.model.states import Writer
 from pilothouse.server.deploy.pause import pause, resume
 from pilothouse.server.deploy.pipeline import take_down
 from pilothouse.server.deploy.restart import restart
-from pilothouse.server.deploy.rollback import Restorer, roll_back
+from pilothouse.server.deploy.rollback import restore, roll_back
 from pilothouse.server.sessions.registry import Nodes
 from tests.server.harness import SimulatedNode, World, service, shop
 from tests.server.releasing import CALLER, deploy, end, fingerprints, records, releases, stored, with_files
@@ -183,7 +183,7 @@ async def test_what_no_grant_covers_any_more_is_not_restored_whoever_asks():
     world = worlds()
     await granted(world)
     await revoke(world)
-    for attempt in (back(world, 1), Restorer(world.context)("shop", 2, 1, "it crashed")):
+    for attempt in (back(world, 1), restore(world.context, "shop", 2, 1, "it crashed")):
         with pytest.raises(PolicyDeniedError, match="network_mode"):
             await attempt
     person, platform = (await records(world))[-2:]
@@ -207,7 +207,7 @@ async def test_a_grant_taken_back_while_images_are_looked_for_does_not_count():
     await granted(world)
     world.node.revoking = True
     with pytest.raises(PolicyDeniedError):
-        await Restorer(world.context)("shop", 2, 1, "it crashed")
+        await restore(world.context, "shop", 2, 1, "it crashed")
     assert len(await releases(world)) == 2
 
 
@@ -244,15 +244,14 @@ async def test_what_may_not_be_pulled_is_not_pulled_for_a_rollback():
 
 async def test_the_platform_undoes_a_failed_release_once():
     world = await two()
-    restore = Restorer(world.context)
-    assert await restore("shop", 2, 1, "web.1 exited with code 1") == 3
+    assert await restore(world.context, "shop", 2, 1, "web.1 exited with code 1") == 3
     made = (await releases(world))[-1]
     assert (made.kind, made.copies, made.undoes, made.base) == (ReleaseKind.ROLLBACK, 1, 2, 1)
     assert (made.created_by, made.message) == ("system", "web.1 exited with code 1")
     record = (await records(world))[-1]
     assert (record.principal, record.action) == ("system", "app.rollback")
     assert record.summary == "release 3 repeats release 1, because web.1 exited with code 1"
-    assert await restore("shop", 2, 1, "again, after a crash") is None
+    assert await restore(world.context, "shop", 2, 1, "again, after a crash") is None
     assert len(await releases(world)) == 3
 
 
@@ -269,7 +268,7 @@ async def test_a_release_that_came_meanwhile_is_not_undone():
 
     node.ensure_image = slow
     async with asyncio.TaskGroup() as group:
-        undoing = group.create_task(Restorer(world.context)("shop", 2, 1, "it crashed"))
+        undoing = group.create_task(restore(world.context, "shop", 2, 1, "it crashed"))
         await asked.wait()
         node.ensure_image = look
         await deploy(world, shop(service("web", "web:3"), service("db", "db:1")))
@@ -281,22 +280,22 @@ async def test_a_release_that_came_meanwhile_is_not_undone():
 async def test_a_failed_release_is_undone_by_a_release_even_if_nothing_differs():
     world = await two()
     await deploy(world, shop(service("web", "web:1"), service("db", "db:1")))
-    assert await Restorer(world.context)("shop", 3, 1, "it crashed again") == 4
+    assert await restore(world.context, "shop", 3, 1, "it crashed again") == 4
     assert (await releases(world))[-1].changes == ()
 
 
 async def test_nothing_is_undone_of_an_app_that_is_gone_or_going():
     world = await two()
     await take_down(world.context, CALLER, "shop", volumes=False)
-    assert await Restorer(world.context)("shop", 2, 1, "it crashed") is None
-    assert await Restorer(world.context)("none", 2, 1, "it crashed") is None
+    assert await restore(world.context, "shop", 2, 1, "it crashed") is None
+    assert await restore(world.context, "none", 2, 1, "it crashed") is None
 
 
 async def test_without_a_node_nobody_knows_whether_the_images_are_there():
     world = await two()
     context = replace(world.context, nodes=Nodes())
     with pytest.raises(NodeUnavailableError):
-        await Restorer(context)("shop", 2, 1, "it crashed")
+        await restore(context, "shop", 2, 1, "it crashed")
 
 
 async def test_a_restart_is_a_release_and_undoing_it_gives_the_old_tasks_their_place_back():
@@ -311,7 +310,7 @@ async def test_a_restart_is_a_release_and_undoing_it_gives_the_old_tasks_their_p
     assert [(c.path, c.after) for c in made.changes] == [("services.web.restarts_requested", "2")]
     now = await fingerprints(world)
     assert (now["web"] != was["web"], now["db"]) == (True, was["db"])
-    assert await Restorer(world.context)("shop", 2, 1, "it crashed") == 3
+    assert await restore(world.context, "shop", 2, 1, "it crashed") == 3
     assert await fingerprints(world) == was
     await restart(world.context, CALLER, "shop", RestartRequest())
     assert (await releases(world))[-1].restarts == {"web": 4, "db": 4}

@@ -1,6 +1,7 @@
 """The manager, put together: control loops, API and sessions around one store. Knows no agent and no backend."""
 
 import asyncio
+import functools
 import pathlib
 from collections.abc import Mapping
 
@@ -9,10 +10,12 @@ from pilothouse.control.nodes.liveness import Presence
 from pilothouse.control.term import loops
 from pilothouse.governance.secrets.seal import Vault
 from pilothouse.ids import Ids
+from pilothouse.release.loop import loops as release_loops
 from pilothouse.server.api.context import Context, Keeping
 from pilothouse.server.api.dispatch import Api
 from pilothouse.server.api.routes import ROUTES
 from pilothouse.server.commits import Commits
+from pilothouse.server.deploy.rollback import restore
 from pilothouse.server.listen import Listener
 from pilothouse.server.sessions.local import LocalSession
 from pilothouse.server.sessions.registry import Nodes
@@ -79,6 +82,7 @@ class Manager:
         context = self._context
         return {
             **loops(context.store, context.clock, context.ids, self._presence),
+            **release_loops(context.store, context.clock, functools.partial(restore, context)),
             "commits": lambda: self._commits.run(context.store),
         }
 

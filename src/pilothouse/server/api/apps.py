@@ -10,6 +10,7 @@ from pilothouse.errors import (
     InvalidRequestError,
     NodeUnavailableError,
     NotFoundError,
+    PlanStaleError,
     PolicyDeniedError,
 )
 from pilothouse.governance.identity.permissions import Permission
@@ -137,7 +138,7 @@ ROUTES = (
         body=DeployRequest,
         answer=DeployResult,
         max_body=MAX_DEPLOY,
-        errors=(InvalidManifestError, PolicyDeniedError, ImageMissingError, NodeUnavailableError),
+        errors=(InvalidManifestError, PolicyDeniedError, PlanStaleError, ImageMissingError, NodeUnavailableError),
     ),
     Route(
         method="POST",

@@ -1,16 +1,13 @@
 """Services of an app: see one, have its tasks replaced as they are."""
 
-from msgspec.structs import replace
-
 from pilothouse.errors import ConflictError, NotFoundError
-from pilothouse.governance.audit.record import Entry, record
 from pilothouse.governance.identity.permissions import Permission
 from pilothouse.model.api import ServiceView
-from pilothouse.model.objects import Service
-from pilothouse.model.states import Writer
+from pilothouse.model.release_api import RestartRequest
 from pilothouse.server import views
 from pilothouse.server.api.route import Call, NoQuery, Route
-from pilothouse.store.interface import WriteTx
+from pilothouse.server.deploy.pipeline import Caller
+from pilothouse.server.deploy.restart import restart
 
 
 async def read_service(call: Call[NoQuery, None]) -> ServiceView:
@@ -22,33 +19,16 @@ async def read_service(call: Call[NoQuery, None]) -> ServiceView:
     return found
 
 
-async def restart(call: Call[NoQuery, None]) -> ServiceView:
-    """Ask for a service's tasks to be replaced, at its own pace; a parked slot is tried again.
+async def post_restart(call: Call[NoQuery, None]) -> ServiceView:
+    """Ask for a service's tasks to be replaced, at its own pace, as a release; a parked slot is tried again.
 
     Raises:
         NotFoundError: There is no such service.
         ConflictError: It is being removed.
     """
-    app, name, now = call.path["app"], call.path["service"], call.context.clock.now()
-
-    def write(tx: WriteTx) -> None:
-        service = tx.get(Service, f"{app}/{name}")
-        if service is None:
-            raise _missing(app, name)
-        if service.removing:
-            raise ConflictError(f"the service {app}/{name} is being removed; deploy the app to have it again")
-        tx.put(replace(service, restarts_requested=service.restarts_requested + 1))
-        entry = Entry(
-            at=now,
-            principal=str(call.principal),
-            action="service.restart",
-            object=f"service/{service.id}",
-            summary="all its tasks will be replaced",
-            request_id=call.request_id,
-        )
-        record(tx, entry)
-
-    await call.context.store.update(Writer.API, write)
+    caller = Caller(call.principal, call.request_id)
+    asked = RestartRequest(services=(call.path["service"],))
+    await restart(call.context, caller, call.path["app"], asked, "service.restart")
     return await read_service(call)
 
 
@@ -73,7 +53,7 @@ ROUTES = (
         name="services.restart",
         summary="Have a service's tasks replaced as they are",
         permission=Permission.APP_WRITE,
-        handler=restart,
+        handler=post_restart,
         answer=ServiceView,
         errors=(NotFoundError, ConflictError),
     ),

@@ -5,8 +5,10 @@ Releases are read here, never written: `server.deploy.plan` makes them, the rele
 
 from collections.abc import Iterable, Mapping
 
-from pilothouse.model.objects import Config, Secret
+from pilothouse.governance.audit.record import changes_of
+from pilothouse.model.objects import Config, FieldChange, ResolvedImage, Secret, Service
 from pilothouse.model.release import FileVersion, Release, ReleaseState, file_version_id
+from pilothouse.server.deploy.describe import describe
 
 File = Secret | Config
 
@@ -19,6 +21,38 @@ def stable_base(releases: Iterable[Release]) -> int:
 def newest(releases: Iterable[Release]) -> Release | None:
     """Return the newest of *releases*, or None."""
     return max(releases, key=lambda each: each.number, default=None)
+
+
+def difference(before: Release | None, after: Release) -> tuple[FieldChange, ...]:
+    """Return what differs between two releases of an app, field by field; None is that there was nothing."""
+    return changes_of(_described(before) if before else {}, _described(after))
+
+
+def _described(release: Release) -> dict[str, object]:
+    """Return a release as flat text, as its deployment was recorded."""
+    app, spec = release.app, release.spec
+    return describe(
+        spec,
+        {
+            s.name: Service(
+                id=f"{app}/{s.name}",
+                app=app,
+                name=s.name,
+                spec=s,
+                image=release.images.get(s.name, ResolvedImage(ref=s.task.container.image)),
+                restarts_requested=release.restarts.get(s.name, 0),
+            )
+            for s in spec.services
+        },
+        {
+            f.key: Secret(id=f"{app}/{f.key}", app=app, spec=f, content_version=release.secret_versions.get(f.key, ""))
+            for f in spec.secrets
+        },
+        {
+            f.key: Config(id=f"{app}/{f.key}", app=app, spec=f, content_version=release.config_versions.get(f.key, ""))
+            for f in spec.configs
+        },
+    )
 
 
 def replaced_contents(

@@ -7,8 +7,6 @@ refuses today is refused, whoever asks and whatever was granted when the release
 
 from collections.abc import Mapping
 
-import msgspec
-
 from pilothouse.errors import ConflictError, NotFoundError
 from pilothouse.governance.audit.record import Entry, record, short
 from pilothouse.governance.identity.principal import SYSTEM
@@ -195,12 +193,3 @@ def _content(
             "deploy the manifest as it was instead"
         )
     return Content(version, older.stored)
-
-
-class Restorer(msgspec.Struct, frozen=True):
-    """The door through which the releaser undoes a release; `restore` says what it does."""
-
-    context: Context
-
-    async def __call__(self, app: str, failed: int, to: int, reason: str) -> int | None:
-        return await restore(self.context, app, failed, to, reason)
