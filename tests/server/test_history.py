@@ -16,10 +16,11 @@ from pilothouse.model.objects import (
     Node,
     NodeSpec,
     Secret,
+    TaskStatus,
     Volume,
 )
 from pilothouse.model.release import Release, ReleaseKind, ReleaseState, Verdict
-from pilothouse.model.rollout import Rollout, RolloutState, Stage
+from pilothouse.model.rollout import Rollout, RolloutState, Stage, StepRecord
 from pilothouse.model.spec import AppSpec, FileSpec, NetworkSpec, VolumeSpec
 from pilothouse.model.states import TaskState, Writer
 from pilothouse.server.history import EVENTS, events_of
@@ -44,6 +45,8 @@ PAUSED = replace(APP, paused=True, paused_by="bob")
 STAGE = Stage(step=1, tasks=1, weight=25)
 STAGED = replace(RELEASE, stages={"web": STAGE})
 JUDGED = Verdict(service="web", step=1, at=1.0, outcome="promote", sentence="as good as the old ones")
+STEP = replace(TASK, slot=0, step=0)
+DONE, FAILED = (StepRecord(fingerprint="f", index=0, task_id=str(done), done=done) for done in (True, False))
 
 
 def _rolled(state, sentence=""):
@@ -67,6 +70,14 @@ CASES = [
     (SERVICE, replace(SERVICE, notice="parked"), ["service.noticed"]),
     (replace(SERVICE, notice="parked"), SERVICE, ["service.recovered"]),
     (SERVICE, None, ["service.removed"]),
+    (SERVICE, replace(SERVICE, steps=(DONE,)), ["step.done"]),
+    (replace(SERVICE, steps=(DONE,)), replace(SERVICE, steps=(DONE, FAILED)), ["step.failed"]),
+    (replace(STEP, state=TaskState.STARTING, status=TaskStatus()), STEP, ["step.started", "task.started"]),
+    (
+        replace(STEP, state=TaskState.STARTING, status=TaskStatus()),
+        replace(STEP, state=TaskState.COMPLETE),
+        ["step.started", "task.completed"],
+    ),
     (None, NEW, ["task.created"]),
     (NEW, replace(NEW, resource_message="port taken"), ["task.waiting"]),
     (

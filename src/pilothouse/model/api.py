@@ -247,7 +247,7 @@ class AdoptResult(Value, frozen=True, kw_only=True):
 
 
 class LogEntry(Value, frozen=True, kw_only=True):
-    """One line a task wrote, with the names people know the task by."""
+    """One line a task wrote, with the names people know the task by; *step* as in `model.objects.Task`."""
 
     task_id: str
     service: str
@@ -255,6 +255,7 @@ class LogEntry(Value, frozen=True, kw_only=True):
     at: float
     stream: Stream
     text: str
+    step: int = -1
 
 
 class CheckResult(Value, frozen=True, kw_only=True):

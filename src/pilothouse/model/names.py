@@ -63,5 +63,10 @@ def task_id_of(name: str) -> str | None:
 def display_name(task: Task) -> str:
     """Return what people call *task*: "SERVICE.SLOT", "SERVICE" in global modes, or "SERVICE:pre_start.INDEX"."""
     if task.step >= 0:
-        return f"{task.service}:pre_start.{task.step}"
+        return step_name(task.service, task.step)
     return f"{task.service}.{task.slot}" if task.slot else task.service
+
+
+def step_name(service: str, index: int) -> str:
+    """Return what people call step *index* of *service*: "SERVICE:pre_start.INDEX"."""
+    return f"{service}:pre_start.{index}"

@@ -6,7 +6,7 @@ from pilothouse.control.orchestrators.endings import how_it_ended
 from pilothouse.model.api import EventView
 from pilothouse.model.base import Object
 from pilothouse.model.counts import count
-from pilothouse.model.names import display_name
+from pilothouse.model.names import display_name, step_name
 from pilothouse.model.objects import (
     App,
     AuditRecord,
@@ -36,6 +36,9 @@ EVENTS: dict[str, str] = {
     "service.removed": "A service and all its tasks are gone.",
     "service.noticed": "Somebody should read its notice: a parked slot, an update that stopped, a failed job.",
     "service.recovered": "What the service's notice said is over.",
+    "step.started": "A once-per-release step runs.",
+    "step.done": "A once-per-release step ended with exit code 0, and is not run again for what it was run for.",
+    "step.failed": "A once-per-release step failed; what needed it does not start.",
     "task.created": "A task was made; the sentence says why.",
     "task.waiting": "A task cannot get a host port or a node yet; the sentence says why.",
     "task.placed": "A task was given a node.",
@@ -131,6 +134,11 @@ def _service(before: Object | None, after: Object | None) -> Iterator[_Said]:
         yield "service.restart-requested", "its tasks will be replaced as they are"
     if after.removing and not before.removing:
         yield "service.removing", "it is not in the manifest any more"
+    known = {record.task_id for record in before.steps}
+    for record in after.steps:
+        if record.task_id not in known:
+            name = step_name(after.name, record.index)
+            yield "step.done" if record.done else "step.failed", f"{name} {record.message}"
     if before.notice != after.notice:
         yield ("service.noticed", after.notice) if after.notice else ("service.recovered", f"over: {before.notice}")
     yield from release_history.tell_rollout(before, after)
@@ -161,6 +169,9 @@ def _wishes(name: str, before: Task, after: Task) -> Iterator[_Said]:
 
 
 def _progress(name: str, before: Task, after: Task) -> Iterator[_Said]:
+    if after.step >= 0 and before.status.started_at is None and after.status.started_at is not None:
+        # A short one is seen for the first time when it has ended.
+        yield "step.started", f"{name} runs, once for what the tasks are made from"
     if before.state is not after.state:
         if after.state is TaskState.ASSIGNED:
             yield "task.placed", f"{name}: {after.placement_message}"
@@ -168,7 +179,7 @@ def _progress(name: str, before: Task, after: Task) -> Iterator[_Said]:
             yield "task.started", f"{name} runs"
         elif after.state in _ENDS:
             yield _ENDS[after.state], _end(name, after)
-    if after.state is TaskState.RUNNING and before.status.ready is not after.status.ready:
+    if after.step < 0 and after.state is TaskState.RUNNING and before.status.ready is not after.status.ready:
         failing = ": its health check fails" if after.status.health is Health.UNHEALTHY else ""
         yield (
             ("task.ready", f"{name} is ready")

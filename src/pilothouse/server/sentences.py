@@ -2,8 +2,9 @@
 
 from pilothouse.control.orchestrators.endings import how_it_ended
 from pilothouse.control.orchestrators.readiness import unpassed
-from pilothouse.model.objects import Health, Task
+from pilothouse.model.objects import Health, Service, Task
 from pilothouse.model.states import TaskState
+from pilothouse.model.steps import step_title
 
 _DOING = {
     TaskState.NEW: "was just made",
@@ -27,6 +28,15 @@ def task_sentence(task: Task) -> str:
     if task.state is TaskState.RUNNING:
         return not_ready(task)
     return _on_its_way(task)
+
+
+def running_step(service: Service | None, task: Task) -> str:
+    """Return what a running step does, as a clause; "" if *task* is no step that runs."""
+    if task.step < 0 or task.state is not TaskState.RUNNING or task.desired_state is TaskState.SHUTDOWN:
+        return ""
+    hooks = service.spec.task.pre_start if service else ()
+    known = service is not None and task.step < len(hooks) and not hooks[task.step].per_replica
+    return f"runs {step_title(service.spec.task, task.step)}" if service and known else "runs a step that is gone"
 
 
 def not_ready(task: Task) -> str:

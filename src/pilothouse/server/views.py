@@ -5,6 +5,7 @@ from pilothouse.control.orchestrators.restart import STABLE_SECONDS, Next, after
 from pilothouse.control.orchestrators.rollout import SETTLE_SECONDS
 from pilothouse.control.orchestrators.scene import Slot, is_ready, place_name, slots
 from pilothouse.control.orchestrators.scenes import Scenes
+from pilothouse.control.orchestrators.steps import failed_step
 from pilothouse.control.orchestrators.updater import FAILURES_THAT_STOP
 from pilothouse.model.api import AppView, ServiceView, TaskView
 from pilothouse.model.counts import count, in_a_row
@@ -12,7 +13,7 @@ from pilothouse.model.names import display_name
 from pilothouse.model.objects import App, Health, PortBinding, Service, Task
 from pilothouse.model.states import TaskState
 from pilothouse.server.rollouts import newest_release
-from pilothouse.server.sentences import task_sentence
+from pilothouse.server.sentences import running_step, task_sentence
 from pilothouse.store.interface import ReadTx
 
 FIRST_RUN_SECONDS = 0.3
@@ -49,11 +50,11 @@ def task_views(tx: ReadTx, app: str = "", service: str = "", *, dead: bool = Fal
         tx: The snapshot.
         app: Only of this app.
         service: Only of services of this name.
-        dead: Those that will never run again too.
+        dead: Those that will never run again too; a step that failed and stops its service is shown in any case.
     """
     fields = {name: value for name, value in (("app", app), ("service", service)) if value}
     scenes = Scenes(tx)
-    found = [task for task in tx.find(Task, **fields) if dead or not task.state.terminal]
+    found = [task for task in tx.find(Task, **fields) if dead or not task.state.terminal or _stopped_by(scenes, task)]
     found.sort(key=lambda task: (task.app, task.service, task.slot, task.node_id, -task.created_at, task.id))
     return [view_of_task(scenes, task) for task in found]
 
@@ -76,7 +77,7 @@ def view_of_task(scenes: Scenes, task: Task) -> TaskView:
         created_at=task.created_at,
         image=task.spec.container.image,
         node_id=task.node_id,
-        sentence=task_sentence(task) or _recovering(task, service),
+        sentence=running_step(service, task) or task_sentence(task) or _recovering(task, service),
         failures=task.failures,
         current=service is not None and task.fingerprint == scenes.fingerprint(service),
         exit_code=status.ending.exit_code if status.ending else None,
@@ -90,6 +91,13 @@ def _settles_at(task: Task) -> float:
     if task.state is not TaskState.RUNNING or task.status.health is not Health.NONE:
         return 0.0
     return task.status.since + (SETTLE_SECONDS if task.failures else FIRST_RUN_SECONDS)
+
+
+def _stopped_by(scenes: Scenes, task: Task) -> bool:
+    """Whether *task* is the step that failed, so that nothing of its service starts."""
+    scene = scenes.scene(task.service_id) if task.step >= 0 else None
+    evidence = failed_step(scene) if scene is not None and not scene.leaving else None
+    return evidence is not None and evidence.task_id == task.id
 
 
 def _recovering(task: Task, service: Service | None) -> str:

@@ -98,7 +98,8 @@ class _Writer:
         click.echo((self._head(entry) if self._prefix else "") + text, file=target)
 
     def _head(self, entry: LogEntry) -> str:
-        name = output.clean(f"{entry.service}.{entry.slot}" if entry.slot else entry.service)
+        place = f".{entry.slot}" if entry.slot else "" if entry.step < 0 else f":pre_start.{entry.step}"
+        name = output.clean(f"{entry.service}{place}")
         self._width = max(self._width, len(name))
         known = len(self._colours)
         colour = self._colours.setdefault(entry.service, output.TASK_COLOURS[known % len(output.TASK_COLOURS)])

@@ -10,7 +10,7 @@ from pilothouse.control.orchestrators.dependencies import unmet
 from pilothouse.control.orchestrators.endings import how_it_ended
 from pilothouse.control.orchestrators.plan import Plan
 from pilothouse.control.orchestrators.scene import Key, Scene
-from pilothouse.model.names import display_name
+from pilothouse.model.names import display_name, step_name
 from pilothouse.model.objects import Task
 from pilothouse.model.rollout import Evidence, StepRecord
 from pilothouse.model.states import TaskState
@@ -85,7 +85,7 @@ def failed_step(scene: Scene) -> Evidence | None:
     return Evidence(
         service=scene.service.name,
         task_id=record.task_id,
-        task=display_name(task) if task else f"{scene.service.name}:pre_start.{index}",
+        task=step_name(scene.service.name, index),
         cause=f"its {step_title(scene.service.spec.task, index)} {record.message}",
         log_tail=ending.log_tail if ending else (),
     )

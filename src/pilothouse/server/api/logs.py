@@ -80,7 +80,13 @@ def query_of(asked: LogsQuery, task_id: str) -> LogQuery:
 def encode(task: Task, line: LogLine) -> bytes:
     """Return one line of the answer."""
     entry = LogEntry(
-        task_id=task.id, service=task.service, slot=task.slot, at=line.at, stream=line.stream, text=line.text
+        task_id=task.id,
+        service=task.service,
+        slot=task.slot,
+        at=line.at,
+        stream=line.stream,
+        text=line.text,
+        step=task.step,
     )
     return msgspec.json.encode(entry) + b"\n"
 

@@ -8,7 +8,8 @@ from pilothouse.errors import ImageMissingError
 from pilothouse.model.container import MountKind
 from pilothouse.model.objects import ResolvedImage, Service
 from pilothouse.model.release import Release
-from pilothouse.model.spec import AppSpec
+from pilothouse.model.spec import AppSpec, TaskSpec
+from pilothouse.model.steps import step_indexes
 from pilothouse.model.wire import ImageProgress
 from pilothouse.server.sessions.interface import NodeServices
 
@@ -41,6 +42,13 @@ def need_of(spec: AppSpec, name: str) -> Need:
     """Return the image of the service called *name*."""
     container = next(service for service in spec.services if service.name == name).task.container
     return Need(container.image, container.pull_policy, container.platform)
+
+
+def of_steps(task: TaskSpec, found: dict[Need, ResolvedImage]) -> dict[str, ResolvedImage]:
+    """Return what the images of the once-per-release steps of *task* resolved to, by reference."""
+    policy, platform = task.container.pull_policy, task.container.platform
+    refs = (task.pre_start[index].image for index in step_indexes(task))
+    return {ref: found[Need(ref, policy, platform)] for ref in refs if ref}
 
 
 async def resolve(spec: AppSpec, node: NodeServices) -> dict[Need, ResolvedImage]:

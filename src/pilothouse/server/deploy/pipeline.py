@@ -216,6 +216,7 @@ def asked_of(
     return Asked(
         spec=request.spec,
         images={s.name: found[images.need_of(request.spec, s.name)] for s in request.spec.services},
+        step_images={s.name: images.of_steps(s.task, found) for s in request.spec.services},
         secrets=secrets,
         configs=configs,
         keep_orphans=request.keep_orphans,

@@ -39,6 +39,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         images: What each service's image resolved to, by service name.
+        step_images: What the images of its steps resolved to, by service name and reference; they stay where missing.
         secrets, configs: The contents that came with the request, by key.
         keep_orphans: Leave alone what is stored and not in the spec.
         spare_orphans: Leave alone what is stored and neither in the spec nor in the one that is replaced.
@@ -54,6 +55,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     keep_orphans: bool
     principal: str
     now: float
+    step_images: Mapping[str, Mapping[str, ResolvedImage]] = {}
     spare_orphans: bool = False
     restarts: Mapping[str, int] = {}
     kind: ReleaseKind = ReleaseKind.DEPLOY
@@ -180,14 +182,14 @@ def _app(app: App | None, asked: Asked, *, changed: bool) -> App | None:
 
 def _service(before: Service | None, spec: ServiceSpec, asked: Asked) -> Service:
     image, app = asked.images[spec.name], asked.spec.name
+    steps = dict(asked.step_images.get(spec.name, {} if before is None else before.step_images))
     if before is None:
-        before = Service(
-            id=_id(asked, spec.name), app=app, name=spec.name, spec=spec, image=image, updated_at=asked.now
-        )
+        fresh = Service(id=_id(asked, spec.name), app=app, name=spec.name, spec=spec, image=image, step_images=steps)
+        before = replace(fresh, updated_at=asked.now)
     before = _restarted(before, asked)
     if before.spec == spec and before.image == image and not before.removing:
         return before
-    return replace(before, spec=spec, image=image, removing=False, updated_at=asked.now)
+    return replace(before, spec=spec, image=image, step_images=steps, removing=False, updated_at=asked.now)
 
 
 def _restarted(service: Service, asked: Asked) -> Service:

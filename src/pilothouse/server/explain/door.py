@@ -90,9 +90,14 @@ def _find(tx: ReadTx, name: str) -> Object | None:
 
 
 def _find_slot(tx: ReadTx, name: str) -> Task | None:
-    """Return the newest task of "APP/SERVICE.SLOT", a live one before a dead one."""
+    """Return the newest task of "APP/SERVICE.SLOT" or "APP/SERVICE:pre_start.INDEX", a live one before a dead one."""
     service_id, dot, slot = name.rpartition(".")
     if not dot or not slot.isdecimal():
         return None
-    found = [task for task in tx.find(Task, service_id=service_id) if key_of(task)[0] == int(slot)]
+    service_id, colon, _ = service_id.partition(":pre_start")
+    every = tx.find(Task, service_id=service_id)
+    if colon:
+        found = [task for task in every if task.step == int(slot)]
+    else:
+        found = [task for task in every if task.step < 0 and key_of(task)[0] == int(slot)]
     return max(found, key=lambda task: (not task.state.terminal, task.created_at, task.id), default=None)

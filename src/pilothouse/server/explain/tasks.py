@@ -15,8 +15,9 @@ from pilothouse.model.hardening import harden
 from pilothouse.model.names import display_name
 from pilothouse.model.objects import Node, Service, Task
 from pilothouse.model.states import TaskState
+from pilothouse.server.explain.steps import held_by_step, step_causes, step_clause, step_evidence
 from pilothouse.server.explain.words import ago, sentence, since
-from pilothouse.server.sentences import task_sentence
+from pilothouse.server.sentences import running_step, task_sentence
 
 HIDDEN = "(hidden)"
 
@@ -34,10 +35,17 @@ def explain_task(scenes: Scenes, task: Task, now: float) -> Explanation:
         ),
         causes=causes(scenes, task, now),
         facts=facts(task, now),
-        log_tail=culprit.status.ending.log_tail if culprit and culprit.status.ending else (),
+        log_tail=_log_tail(scenes, task, culprit),
         changes=changes(scenes, task),
         effective=effective(task.spec.container),
     )
+
+
+def _log_tail(scenes: Scenes, task: Task, culprit: Task | None) -> tuple[str, ...]:
+    evidence = step_evidence(scenes, task)
+    if evidence is not None:
+        return evidence.log_tail
+    return culprit.status.ending.log_tail if culprit and culprit.status.ending else ()
 
 
 def what(scenes: Scenes, task: Task, now: float) -> str:
@@ -49,7 +57,9 @@ def what(scenes: Scenes, task: Task, now: float) -> str:
         return f"was last seen in state {task.state.name}, but its node {_name(node)} is away {gone}: {node.message}"
     if task.state.terminal:
         return f"{task_sentence(task)}, {ago(task.status.finished_at or task.status.since, now)}"
-    doing = task_sentence(task) or "runs and is ready"
+    doing = running_step(scenes.service(task.service_id), task) or task_sentence(task) or "runs and is ready"
+    if held_by_step(scenes, task) and (step := step_clause(scenes, task, now)):
+        return f"{doing}{step}"
     before = predecessor(scenes, task)
     if before is not None and _ended_by_itself(before) and before.fingerprint == task.fingerprint:
         return f"{doing} ({age}); the task before it {how_it_ended(before)}"
@@ -132,6 +142,7 @@ def causes(scenes: Scenes, task: Task, now: float) -> tuple[str, ...]:
     if scene is not None:
         if scene.service.notice:
             found.append(f"Notice of {task.service}: {scene.service.notice}.")
+        found += step_causes(scenes, task)
         found += _dependencies(scenes, scene, task)
         found.append(f"It is wanted so by {scene.asked_by}.")
     return tuple(dict.fromkeys(cause for cause in found if cause))
@@ -140,7 +151,7 @@ def causes(scenes: Scenes, task: Task, now: float) -> tuple[str, ...]:
 def changes(scenes: Scenes, task: Task) -> tuple[str, ...]:
     """Return what differs from the newest task of the slot that worked with another spec."""
     service = scenes.service(task.service_id)
-    if service is None:
+    if service is None or task.step >= 0:
         return ()
     others = [t for t in scenes.tasks(service) if t.fingerprint != task.fingerprint and t.created_at <= task.created_at]
     worked = [t for t in others if has_worked(t)]
@@ -204,15 +215,19 @@ def predecessor(scenes: Scenes, task: Task) -> Task | None:
     service = scenes.service(task.service_id)
     if service is None or not task.replaces:
         return None
-    return next((other for other in scenes.tasks(service) if other.id == task.replaces), None)
+    among = (*scenes.tasks(service), *scenes.step_tasks(service))
+    return next((other for other in among if other.id == task.replaces), None)
 
 
 def _after_death(scenes: Scenes, service: Service, task: Task) -> str:
-    following = [other for other in scenes.tasks(service) if other.replaces == task.id]
+    among = (*scenes.tasks(service), *scenes.step_tasks(service))
+    following = [other for other in among if other.replaces == task.id]
     if following:
         return f"{following[0].id} has taken its place"
     if service.notice:
         return service.notice
+    if task.state is TaskState.COMPLETE and task.step >= 0:
+        return "it is not run again for what it was run for"
     if task.state is TaskState.COMPLETE:
         return "nothing follows until the service changes or is restarted"
     if task.status.ending is not None and task.status.ending.oom:
