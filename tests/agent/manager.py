@@ -10,6 +10,7 @@ import itertools
 import msgspec
 
 from pilothouse.agent.agent import Agent
+from pilothouse.agent.proxy.fake import FakeIngress, FakeProxy
 from pilothouse.agent.runtime.fake import FakeEngine, Killed
 from pilothouse.agent.runtime.fakehost import FakeHost, FakeImage
 from pilothouse.clock import SystemClock
@@ -36,6 +37,8 @@ class Manager:
         self.gone = []
         self.down = False
         self.commit_seconds = 0.0
+        self.splits = ()
+        self.counted = []
         self.revision = 1
         self._changed = asyncio.Event()
 
@@ -49,6 +52,7 @@ class Manager:
             volumes=tuple(self.volumes),
             secrets=tuple(self.secrets),
             configs=tuple(self.configs),
+            splits=self.splits,
         )
 
     async def assignments(self):
@@ -80,6 +84,12 @@ class Manager:
         self.gone += [(r.kind, r.id) for r in resources]
         self.networks = [n for n in self.networks if ("network", n.id) not in self.gone]
         self.volumes = [v for v in self.volumes if ("volume", v.id) not in self.gone]
+        self.touch()
+
+    async def traffic(self, reports):
+        if self.down:
+            raise ServerUnavailableError("the manager is down")
+        self.counted.append(reports)
         self.touch()
 
     async def describe(self, description):
@@ -147,18 +157,23 @@ class Node:
         self.seed = seed
         self.directory = directory
         self.engine = None
+        self.proxy = FakeProxy()
 
     @property
     def installation(self):
         """The id of the agents that come here."""
         return (self.directory / "data" / "installation-id").read_text().strip()
 
+    def _make(self, manager, engine):
+        clock, home = SystemClock(), self.directory
+        ingress = FakeIngress(clock, self.proxy)
+        return Agent(manager, engine, ingress, clock, SeededIds(self.seed), home / "data", home / "run")
+
     @contextlib.asynccontextmanager
     async def agent(self, manager, *, engine=None):
         """Have an agent running; its death is raised at the end."""
         self.engine = engine or FakeEngine(self.host)
-        clock = SystemClock()
-        made = Agent(manager, self.engine, clock, SeededIds(self.seed), self.directory / "data", self.directory / "run")
+        made = self._make(manager, self.engine)
         async with asyncio.TaskGroup() as group:
             running = group.create_task(made.run())
             try:
@@ -169,9 +184,7 @@ class Node:
     async def serve_through_a_crash(self, manager, engine):
         """Run an agent on *engine*, which may kill it, and when it is dead a second one, for ever."""
         for each in (engine, FakeEngine(self.host)):
-            made = Agent(
-                manager, each, SystemClock(), SeededIds(self.seed), self.directory / "data", self.directory / "run"
-            )
+            made = self._make(manager, each)
             try:
                 await made.run()
             except BaseExceptionGroup as group:

@@ -1,4 +1,7 @@
-"""The agent is killed between any two calls to the engine, and the outcome is the same, with nothing left over."""
+"""The agent is killed between any two calls to the engine, and the outcome is the same, with nothing left over.
+
+What the proxy is told is part of the outcome: who runs gets traffic, and nobody else.
+"""
 
 import asyncio
 
@@ -6,8 +9,9 @@ import pytest
 
 from pilothouse.agent.runtime.fake import FakeEngine
 from pilothouse.agent.runtime.fakehost import FakeImage
-from pilothouse.model.container import Mount, MountKind
+from pilothouse.model.container import Mount, MountKind, Port
 from pilothouse.model.names import container_name
+from pilothouse.model.objects import PortBinding
 from pilothouse.model.spec import Hook
 from pilothouse.model.states import TaskState
 from tests.agent.manager import DEADLINE_SECONDS, Manager, Node, eventually
@@ -38,11 +42,14 @@ async def live(manager, node):
     """Bring everything up, then down, then have it all forgotten; return how each task ended."""
     await manager.settles()
     states = {task.id: task.state for task in manager.tasks.values()}
+    reached = {task.id for task in manager.tasks.values() if task.ports and task.state is S.RUNNING}
+    await eventually(lambda: set(node.proxy.shares(8080)) == reached)
     manager.want(S.SHUTDOWN)
     await manager.settles()
     ends = {
         task.id: (task.state, task.status.ending and task.status.ending.exit_code) for task in manager.tasks.values()
     }
+    await eventually(lambda: node.proxy.wanted.backends == ())
     manager.networks = [make_network(removing=True)]
     manager.volumes = [make_volume(removing=True)] * len(manager.volumes)
     manager.touch()
@@ -86,6 +93,15 @@ async def every_crash(tmp_path, *tasks, step=1):
             outcome, _ = await play(tmp_path / f"{number}-{after}", tasks, crashing(number, after))
             assert outcome == expected, f"killed {'after' if after else 'before'} call {number}"
     return expected
+
+
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
+async def test_a_task_behind_the_proxy_survives_a_crash_at_every_call(tmp_path, step):
+    port = PortBinding(target=80, host_port=8080, ingress=True)
+    web = make_task(1, container={"ports": (Port(target=80, published=(8080, 8080)),)}, ports=(port,))
+    states, ends = await every_crash(tmp_path, web, step=step)
+    assert states == {web.id: S.RUNNING}
+    assert ends == {web.id: (S.SHUTDOWN, 143)}
 
 
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])

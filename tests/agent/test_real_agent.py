@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from pilothouse.agent.agent import Agent
+from pilothouse.agent.proxy.fake import FakeIngress
 from pilothouse.agent.runtime.conformance import SLEEPER
 from pilothouse.agent.runtime.docker.engine import DockerEngine
 from pilothouse.clock import SystemClock
@@ -42,7 +43,9 @@ async def test_an_app_lives_on_a_real_engine(docker_host, tmp_path):
     engine = DockerEngine(docker_host.url, SystemClock(), SystemIds())
 
     def agent():
-        return Agent(manager, engine, SystemClock(), SystemIds(), tmp_path / "data", tmp_path / "run")
+        return Agent(
+            manager, engine, FakeIngress(SystemClock()), SystemClock(), SystemIds(), tmp_path / "data", tmp_path / "run"
+        )
 
     loop = asyncio.get_running_loop()
     with docker_host.inside():

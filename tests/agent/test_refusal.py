@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilothouse.agent.equipment import Equipment
+from pilothouse.agent.proxy.fake import FakeIngress
 from pilothouse.agent.refusal import host_paths, refuse
 from pilothouse.agent.runtime.fake import FakeEngine
 from pilothouse.agent.runtime.interface import ContainerPlan, PlannedMount
@@ -131,9 +132,9 @@ def test_what_passes_reaches_nothing_sealed_and_what_is_refused_does(path, leads
 
 
 def _kit(tmp_path):
-    return Equipment(
-        Manager(), FakeEngine(Node(tmp_path).host), SystemClock(), SeededIds(), tmp_path / "data", tmp_path / "run"
-    )
+    node, clock = Node(tmp_path), SystemClock()
+    engine, ingress = FakeEngine(node.host), FakeIngress(clock, node.proxy)
+    return Equipment(Manager(), engine, ingress, clock, SeededIds(), tmp_path / "data", tmp_path / "run")
 
 
 @pytest.mark.parametrize("place", ["data", "run"])

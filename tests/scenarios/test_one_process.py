@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from pilothouse.agent.agent import Agent
+from pilothouse.agent.proxy.fake import FakeIngress, FakeProxy
 from pilothouse.agent.runtime.fake import FakeEngine
 from pilothouse.agent.runtime.fakehost import FakeHost, FakeImage
 from pilothouse.clock import SystemClock
@@ -35,6 +36,7 @@ class OneProcess:
         self.clock = SystemClock()
         self.store = MemoryStore(self.clock)
         self.host = FakeHost(self.clock, *images)
+        self.proxy = FakeProxy()
         self.directory = directory
         # Only to write specs as the API does.
         self.person = Platform(self.store, self.clock)
@@ -44,7 +46,10 @@ class OneProcess:
         manager = Manager(store=self.store, clock=self.clock, ids=SystemIds(), vault=Vault(b"k" * KEY_BYTES))
         session = manager.session("node1")
         engine = FakeEngine(self.host)
-        agent = Agent(session, engine, self.clock, SystemIds(), self.directory / "data", self.directory / "run")
+        ingress = FakeIngress(self.clock, self.proxy)
+        agent = Agent(
+            session, engine, ingress, self.clock, SystemIds(), self.directory / "data", self.directory / "run"
+        )
         async with asyncio.TaskGroup() as group:
             term = group.create_task(run_term(manager.loops()))
             await session.open(agent.services)

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from pilothouse.agent.agent import Agent
+from pilothouse.agent.proxy.fake import FakeIngress
 from pilothouse.agent.runtime.docker.engine import DockerEngine
 from pilothouse.clock import SystemClock
 from pilothouse.governance.secrets.seal import load_vault
@@ -53,7 +54,9 @@ async def test_containers_go_on_under_their_new_names_and_one_of_an_old_image_is
     store = MemoryStore()
     manager = Manager(store=store, clock=SystemClock(), ids=SystemIds(), vault=load_vault(tmp_path / "data"))
     session = manager.session("n1")
-    agent = Agent(session, engine, SystemClock(), SystemIds(), tmp_path / "data", tmp_path / "run")
+    agent = Agent(
+        session, engine, FakeIngress(SystemClock()), SystemClock(), SystemIds(), tmp_path / "data", tmp_path / "run"
+    )
     fast = {"stop_signal": "SIGKILL", "stop_grace_seconds": 1.0, "network_mode": "none"}
     spec = shop(service("web", "web:2", **fast), service("old", "web:2", **fast))
     try:

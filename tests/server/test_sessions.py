@@ -6,11 +6,14 @@ import msgspec
 import pytest
 
 from pilothouse.control.nodes.liveness import Presence
+from pilothouse.control.orchestrators.scenes import Scenes
 from pilothouse.model.container import FileGrant
-from pilothouse.model.objects import Network, Node, NodeDescription, Secret, Service, Task, TaskStatus
+from pilothouse.model.objects import App, Network, Node, NodeDescription, Secret, Service, Task, TaskStatus
+from pilothouse.model.release import Release, Traffic, release_id
+from pilothouse.model.rollout import Golden, Stage
 from pilothouse.model.spec import FileSpec, NetworkSpec
 from pilothouse.model.states import TaskState, Writer
-from pilothouse.model.wire import ResourceReport, TaskReport
+from pilothouse.model.wire import ResourceReport, Split, TaskReport, TrafficReport
 from pilothouse.server.sessions.local import LocalSession
 from tests.server.harness import SimulatedNode, World, service, shop, task_of
 
@@ -174,3 +177,62 @@ async def test_opening_a_session_keeps_what_the_agent_said_of_its_node():
     await link.describe(NodeDescription(engine="docker 24.0.0"))
     await link.open(SimulatedNode())
     assert (await world.store.view(lambda tx: tx.get(Node, "n7"))).description.engine == "docker 24.0.0"
+
+
+async def judged(world, **stages):
+    """Have the newest release of shop be judged in these stages."""
+
+    def write(tx):
+        release = tx.get(Release, release_id("shop", tx.get(App, "shop").revision))
+        tx.put(msgspec.structs.replace(release, stages=stages))
+
+    await world.store.update(Writer.RELEASER, write)
+
+
+async def test_a_node_divides_the_traffic_of_a_service_that_is_judged_until_it_is_promoted():
+    world = World()
+    await assigned(world, shop(service("web", "web:1")))
+    fingerprint = await world.store.view(lambda tx: Scenes(tx).fingerprint(tx.get(Service, "shop/web")))
+    link = session(world)
+    await judged(world, web=Stage(tasks=1, weight=10))
+    found = await anext(link.assignments())
+    assert found.splits == (Split(app="shop", service="web", fingerprint=fingerprint, weight=10),)
+    await judged(world, web=Stage(step=1, tasks=1, weight=10, promoted=True), gone=Stage(weight=5))
+    assert (await anext(link.assignments())).splits == ()
+
+
+async def test_a_new_step_of_the_judgement_brings_a_new_assignment():
+    world = World()
+    await assigned(world, shop(service("web", "web:1")))
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(world.context.commits.run(world.store))
+        assignments = session(world).assignments()
+        assert (await anext(assignments)).splits == ()
+        await judged(world, web=Stage(weight=50))
+        async with asyncio.timeout(5):
+            assert [split.weight for split in (await anext(assignments)).splits] == [50]
+        await assignments.aclose()
+        watching.cancel()
+
+
+async def test_what_a_proxy_counted_is_kept_for_each_service_and_node_and_only_the_newest():
+    world = World()
+    await assigned(world, shop(service("web", "web:1")))
+    counted = TrafficReport(
+        app="shop",
+        service="web",
+        fingerprint="f",
+        measured_from=1.0,
+        measured_at=2.0,
+        old=Golden(requests=9),
+        new=Golden(requests=1, errors=1),
+    )
+    await session(world).traffic((counted, msgspec.structs.replace(counted, service="nobody")))
+    await session(world, "n2").traffic((counted,))
+    newer = msgspec.structs.replace(counted, measured_at=4.0, new=Golden(requests=5))
+    await session(world).traffic((newer,))
+    found = await world.store.view(lambda tx: tx.find(Traffic))
+    assert [(t.id, t.node_id, t.measured_at, t.new.requests) for t in found] == [
+        ("shop/web/n1", "n1", 4.0, 5),
+        ("shop/web/n2", "n2", 2.0, 1),
+    ]

@@ -9,8 +9,10 @@ import pathlib
 
 from pilothouse import log
 from pilothouse.agent.equipment import Equipment
+from pilothouse.agent.measuring import Measuring
 from pilothouse.agent.orphans import Leftovers, leftovers
 from pilothouse.agent.plan import neighbours_of
+from pilothouse.agent.proxy.interface import Ingress
 from pilothouse.agent.runtime.interface import ContainerState, Engine, Housed
 from pilothouse.agent.services import Services
 from pilothouse.agent.session import ManagerLink
@@ -40,14 +42,16 @@ class Agent:
         self,
         link: ManagerLink,
         engine: Engine,
+        ingress: Ingress,
         clock: Clock,
         ids: Ids,
         data_directory: pathlib.Path,
         run_directory: pathlib.Path,
     ) -> None:
         self._link = link
-        self._kit = Equipment(link, engine, clock, ids, data_directory, run_directory)
+        self._kit = Equipment(link, engine, ingress, clock, ids, data_directory, run_directory)
         self._kit.neighbours = self._neighbours
+        self._measuring = Measuring(link, ingress, clock)
         self._workers: dict[str, Worker] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._found: dict[str, ContainerState] | None = None
@@ -59,8 +63,11 @@ class Agent:
     async def run(self) -> None:
         """Serve the node until cancelled; containers run on afterwards."""
         try:
-            await self._introduce()
             async with asyncio.TaskGroup() as group:
+                # What is served goes on being served, whoever has yet to answer.
+                group.create_task(self._kit.ingress.run(), name="ingress")
+                await self._introduce()
+                group.create_task(self._measuring.run(), name="measuring")
                 group.create_task(self._kit.reports.run(), name="reports")
                 group.create_task(self._listen(), name="events")
                 group.create_task(self._tidy(), name="tidy")
@@ -120,6 +127,8 @@ class Agent:
             self._workers[task.id] = worker
             self._running[task.id] = group.create_task(self._drive(worker), name=worker.name)
         self._drop(set(self._workers) - wanted, group)
+        kit.ingress.settle([task.id for task in assignment.tasks if not task.state.terminal])
+        self._measuring.divide(assignment.splits)
         if first:
             kit.archive.sweep(wanted)
             kit.files.sweep({task.id for task in assignment.tasks if not task.state.terminal})
@@ -146,6 +155,7 @@ class Agent:
         for task_id in task_ids:
             worker = self._workers.pop(task_id)
             self._running.pop(task_id).cancel()
+            worker.abandon()
             self._kit.archive.forget(task_id)
             if not worker.over:
                 self._leaving.add(worker.name)
@@ -294,15 +304,3 @@ class Agent:
 
 def _essence(state: ContainerState | None) -> tuple[str, str, str] | None:
     return None if state is None else (state.id, state.phase, state.health)
-
-
-async def run_agent(
-    link: ManagerLink,
-    engine: Engine,
-    clock: Clock,
-    ids: Ids,
-    data_directory: pathlib.Path,
-    run_directory: pathlib.Path,
-) -> None:
-    """Serve this node until cancelled; for its services make an Agent and use `Agent.services`."""
-    await Agent(link, engine, clock, ids, data_directory, run_directory).run()

@@ -9,6 +9,7 @@ from pilothouse.agent.hooks import Hooks
 from pilothouse.agent.installation import installation_id
 from pilothouse.agent.logs.archive import LogArchive
 from pilothouse.agent.network.driver import EngineNetworks, NetworkDriver
+from pilothouse.agent.proxy.interface import Ingress
 from pilothouse.agent.refusal import host_paths, refuse
 from pilothouse.agent.reports import Reports
 from pilothouse.agent.runtime.interface import ContainerPlan, Engine
@@ -26,6 +27,7 @@ class Equipment:
     """One of each, and the newest assignment.
 
     Attributes:
+        ingress: The published ports that the proxy serves.
         installation: Whose things on the engine are ours.
         gate: Bounds how many commands run in containers at once.
         neighbours: Says which container stands for each service a task refers to.
@@ -36,12 +38,14 @@ class Equipment:
         self,
         link: ManagerLink,
         engine: Engine,
+        ingress: Ingress,
         clock: Clock,
         ids: Ids,
         data_directory: pathlib.Path,
         run_directory: pathlib.Path,
     ) -> None:
         self.engine = engine
+        self.ingress = ingress
         self.clock = clock
         self.ids = ids
         self.installation = installation_id(data_directory, ids)

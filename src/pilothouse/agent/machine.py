@@ -19,6 +19,8 @@ from pilothouse.model.wire import TaskReport
 RETRY_CAP_SECONDS = 30.0
 LOG_TAIL_LINES = 50
 LOG_TAIL_CHARACTERS = 1000
+DRAIN_SECONDS = 15.0
+FAILING_DRAIN_SECONDS = 1.0
 
 
 class Do(enum.Enum):
@@ -29,10 +31,20 @@ class Do(enum.Enum):
     PRE_START = "pre-start"
     START = "start"
     POST_START = "post-start"
+    DRAIN = "drain"
     PRE_STOP = "pre-stop"
     STOP = "stop"
     COLLECT = "collect"
     CLEAN = "clean"
+
+
+_DONE = {
+    Do.PRE_START: "pre_started",
+    Do.POST_START: "post_started",
+    Do.DRAIN: "drained",
+    Do.PRE_STOP: "pre_stopped",
+    Do.CLEAN: "cleaned",
+}
 
 
 class Checks(Value, frozen=True, kw_only=True):
@@ -76,6 +88,9 @@ class Life(Value, frozen=True, kw_only=True):
         prepared: The container was made whole. A crash can come between making it and connecting its networks, so one
             that was found is prepared again.
         pre_started, post_started, pre_stopped: These hooks are over.
+        opened: The proxy may have sent it traffic.
+        leaving: It is being stopped, so it gets nothing new.
+        drained: What the proxy had sent it is over, or was given up.
         touched: Something may exist on the node that belongs to the task.
         cleaned: Nothing of it is left.
         last: The newest container seen; it outlives the container.
@@ -94,6 +109,9 @@ class Life(Value, frozen=True, kw_only=True):
     pre_started: bool = False
     post_started: bool = False
     pre_stopped: bool = False
+    opened: bool = False
+    leaving: bool = False
+    drained: bool = False
     touched: bool = False
     cleaned: bool = False
     ending: Ending | None = None
@@ -139,6 +157,8 @@ def begin(task: Task, container: ContainerState | None) -> Life:
         # RUNNING is reported only after the post_start hooks, so a task that was not yet there gets them (again).
         post_started=task.state >= TaskState.RUNNING,
         pre_started=container is not None and container.phase != "created",
+        # Whatever an earlier agent reported last, its proxy may have sent traffic to what runs.
+        opened=container is not None and behind_proxy(task),
         touched=container is not None,
         ending=status.ending,
         last=container,
@@ -167,8 +187,8 @@ def after(task: Task, life: Life, do: Do, outcome: Outcome, now: float) -> Life:
     """Return the life of *task* after *do* went as *outcome* says."""
     if not outcome.error:
         return _succeeded(task, _replace(life, attempts=0, retry_at=0.0), do, outcome, now)
-    if do is Do.PRE_STOP:
-        return _replace(life, pre_stopped=True, message=outcome.error)
+    if do in {Do.DRAIN, Do.PRE_STOP}:
+        return _replace(life, **{_DONE[do]: True}, message=outcome.error)
     if outcome.retryable or do in {Do.STOP, Do.CLEAN}:
         return _postpone(life, outcome, now)
     if do is Do.PREPARE and life.state < TaskState.STARTING:
@@ -194,11 +214,16 @@ def report(task: Task, life: Life, seen: Seen, network_keys: dict[str, str]) -> 
         image_id=last.image_id if last else task.status.image_id,
         addresses={network_keys.get(name, name): at for name, at in last.addresses.items()} if last and running else {},
         health=seen.checks.health if running else Health.UNHEALTHY if life.unhealthy else Health.NONE,
-        ready=running and seen.checks.ready,
+        ready=running and seen.checks.ready and not life.leaving,
         ready_since=life.ready_since,
         ending=life.ending,
     )
     return TaskReport(task_id=task.id, state=life.state, status=status)
+
+
+def behind_proxy(task: Task) -> bool:
+    """Whether the proxy serves a port of *task*."""
+    return any(port.ingress for port in task.ports)
 
 
 def ending_of(exit: ExitStatus | None, log_tail: tuple[str, ...]) -> Ending:
@@ -250,7 +275,8 @@ def _greet(task: Task, life: Life, seen: Seen, now: float) -> Step:
         life = _move(life, TaskState.RUNNING, "running", now)
     if seen.checks.ready is not life.ready:
         life = _replace(life, ready=seen.checks.ready, ready_since=now if seen.checks.ready else life.ready_since)
-    life = _replace(life, failing=seen.checks.failing, unhealthy=bool(seen.checks.failing))
+    opened = life.opened or (seen.checks.ready and behind_proxy(task))
+    life = _replace(life, opened=opened, failing=seen.checks.failing, unhealthy=bool(seen.checks.failing))
     return _stop(task, life, seen, now) if life.failing else Step(do=Do.NOTHING, life=life)
 
 
@@ -260,11 +286,19 @@ def _stop(task: Task, life: Life, seen: Seen, now: float) -> Step:
     if now < life.retry_at and life.pre_stopped:
         return Step(do=Do.NOTHING, life=life, wake_at=life.retry_at)
     why = life.failing or task.desired_reason or "it is not wanted any more"
+    life = _replace(life, leaving=True)
+    if life.opened and not life.drained:
+        return Step(do=Do.DRAIN, life=_say(life, f"draining, {drain_seconds(life):g} s at most: {why}"))
     life = _say(life, f"stopping: {why}")
     if task.spec.pre_stop and not life.pre_stopped:
         return Step(do=Do.PRE_STOP, life=life)
     # A wait left over from failed starts does not hold back the stop.
     return Step(do=Do.STOP, life=_replace(life, pre_stopped=True, retry_at=0.0))
+
+
+def drain_seconds(life: Life) -> float:
+    """Return how long what the proxy has sent to a task may take to end; a broken task rarely answers it anyway."""
+    return FAILING_DRAIN_SECONDS if life.failing else DRAIN_SECONDS
 
 
 def _after_the_end(life: Life, now: float) -> Step:
@@ -305,13 +339,7 @@ def _succeeded(task: Task, life: Life, do: Do, outcome: Outcome, now: float) -> 
         return _move(life, TaskState.READY, "prepared", now) if life.state < TaskState.READY else life
     if do is Do.COLLECT:
         return _conclude(task, life, outcome.ending or Ending(), now)
-    done = {
-        Do.PRE_START: "pre_started",
-        Do.POST_START: "post_started",
-        Do.PRE_STOP: "pre_stopped",
-        Do.CLEAN: "cleaned",
-    }
-    return _replace(life, **{done[do]: True}) if do in done else life
+    return _replace(life, **{_DONE[do]: True}) if do in _DONE else life
 
 
 def _postpone(life: Life, outcome: Outcome, now: float) -> Life:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from pilothouse.model.objects import NodeDescription
-from pilothouse.model.wire import Assignment, ResourceReport, TaskReport
+from pilothouse.model.wire import Assignment, ResourceReport, TaskReport, TrafficReport
 
 
 class ManagerLink(Protocol):
@@ -23,4 +23,8 @@ class ManagerLink(Protocol):
 
     async def describe(self, description: NodeDescription) -> None:
         """Say what this node is; called at start and when it changes."""
+        ...
+
+    async def traffic(self, reports: tuple[TrafficReport, ...]) -> None:
+        """Hand over what the proxy counted of services whose releases are judged; the newest of each counts."""
         ...

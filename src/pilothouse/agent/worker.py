@@ -11,6 +11,7 @@ import msgspec
 
 from pilothouse import log
 from pilothouse.agent import steps
+from pilothouse.agent.doors import PATIENCE, Doors, handed_over
 from pilothouse.agent.equipment import Equipment
 from pilothouse.agent.machine import Do, Life, Outcome, Seen, after, begin, decide, report
 from pilothouse.agent.probes.prober import Prober
@@ -23,7 +24,7 @@ from pilothouse.model.wire import TaskReport
 
 LOOK_AGAIN_SECONDS = 1.0
 # What may go on for long, and must end when the task is stopped or its container dies meanwhile.
-_INTERRUPTIBLE = frozenset({Do.PRE_START, Do.POST_START})
+_INTERRUPTIBLE = frozenset({Do.PRE_START, Do.POST_START, Do.DRAIN})
 
 
 class Worker:
@@ -43,6 +44,7 @@ class Worker:
         self._kit = kit
         self._life: Life = begin(task, container)
         self._prober = Prober(task, self.name, kit.clock, kit.engine, kit.gate)
+        self._doors = Doors(kit.ingress, task, unsure=look_first or container is not None)
         self._wake = asyncio.Event()
         self._stale = look_first
         self._told: TaskReport | None = None
@@ -75,6 +77,10 @@ class Worker:
         self._stale = True
         self._wake.set()
 
+    def abandon(self) -> None:
+        """Have the proxy forget the task, which nobody wants any more."""
+        self._doors.shut()
+
     def repeat(self) -> None:
         """Tell the manager again what it may have missed."""
         if self._told is not None:
@@ -82,6 +88,8 @@ class Worker:
 
     async def run(self) -> None:
         """Drive the task until nothing is left to do for it, then return."""
+        if self.over:
+            self._doors.shut()
         async with asyncio.TaskGroup() as group:
             probing: asyncio.Task[None] | None = None
             while not self.over:
@@ -103,8 +111,11 @@ class Worker:
         return probing
 
     def _decide(self) -> tuple[Do, float | None]:
-        step = decide(self.task, self._life, self._seen, self._kit.clock.now())
+        seen = self._seen
+        step = decide(self.task, self._life, seen, self._kit.clock.now())
         self._life = step.life
+        # First the proxy, so that nobody is told "ready" of a task that gets no traffic, nor "stopped" while it does.
+        self._doors.show(self.task, self._life, seen, self._address())
         self._publish()
         return step.do, step.wake_at
 
@@ -203,6 +214,7 @@ class Worker:
             Do.PRE_START: self._pre_start,
             Do.START: self._start,
             Do.POST_START: lambda: kit.hooks.post_start(task),
+            Do.DRAIN: self._drain,
             Do.PRE_STOP: self._pre_stop,
             Do.STOP: self._stop,
             Do.COLLECT: self._collect,
@@ -211,6 +223,9 @@ class Worker:
         return await doing[do]() or Outcome()
 
     async def _prepare(self) -> None:
+        # A port that nobody can have is found before anything is replaced.
+        if not handed_over(self.task, self._kit.assignment.tasks):
+            await self._doors.claim(self.task, PATIENCE)
         self.container = await steps.prepare(self.task, self._kit)
         # Its own creation is no news.
         self._stale = False
@@ -229,6 +244,7 @@ class Worker:
         self.container = None
 
     async def _start(self) -> None:
+        await self._doors.claim(self.task, self._life.attempts)
         if self.task.step >= 0:
             # A step is started at most once, also if somebody removes its container while the agent is away: that it
             # was to start is durable before it does, and a task that was and has no container any more has failed.
@@ -240,6 +256,9 @@ class Worker:
         self.container = await self._kit.engine.inspect(self.name)
         if self.container is None:
             raise PermanentError("its container is gone: something else removed it while it started")
+
+    async def _drain(self) -> None:
+        await self._doors.drain(self._life)
 
     async def _pre_stop(self) -> None:
         self._stopping_since = self._kit.clock.monotonic()

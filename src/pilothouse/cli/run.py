@@ -15,6 +15,7 @@ import uvloop
 
 from pilothouse import log
 from pilothouse.agent.agent import Agent
+from pilothouse.agent.proxy.fake import FakeIngress
 from pilothouse.agent.runtime.docker.engine import DockerEngine
 from pilothouse.backoff import delay_seconds
 from pilothouse.cli.pidfile import PidFile
@@ -119,7 +120,9 @@ class Term:
             store_name="sqlite",
         )
         session = manager.session(node_id(data, self._ids))
-        agent = Agent(session, engine, self._clock, self._ids, data, pathlib.Path(self._places.run))
+        agent = Agent(
+            session, engine, FakeIngress(self._clock), self._clock, self._ids, data, pathlib.Path(self._places.run)
+        )
         loops = {**manager.loops(), "agent": agent.run}
         try:
             async with asyncio.TaskGroup() as group:

@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 
 from pilothouse.control.orchestrators.reaper import used_networks, used_volumes
+from pilothouse.control.orchestrators.scenes import Scenes
 from pilothouse.model.base import Value
 from pilothouse.model.container import FileGrant
-from pilothouse.model.objects import Network, Task, Volume
+from pilothouse.model.objects import App, Network, Task, Volume
+from pilothouse.model.release import Release, release_id
 from pilothouse.model.states import TaskState
-from pilothouse.model.wire import Assignment
+from pilothouse.model.wire import Assignment, Split
 from pilothouse.store.interface import ReadTx
 
 
@@ -35,7 +37,11 @@ def needs(tx: ReadTx, node_id: str) -> NodeNeeds:
     live = [task for task in placed if not task.state.terminal]
     return NodeNeeds(
         assignment=Assignment(
-            revision=tx.revision, tasks=placed, networks=_networks(tx, by_app), volumes=_volumes(tx, by_app)
+            revision=tx.revision,
+            tasks=placed,
+            networks=_networks(tx, by_app),
+            volumes=_volumes(tx, by_app),
+            splits=_splits(tx, sorted({task.app for task in live})),
         ),
         secrets=_files((task, task.spec.container.secrets, task.secret_versions) for task in live),
         configs=_files((task, task.spec.container.configs, task.config_versions) for task in live),
@@ -57,3 +63,22 @@ def _networks(tx: ReadTx, by_app: dict[str, list[Task]]) -> tuple[Network, ...]:
 def _volumes(tx: ReadTx, by_app: dict[str, list[Task]]) -> tuple[Volume, ...]:
     used = {f"{app}/{key}" for app, tasks in by_app.items() for key in used_volumes(tasks)}
     return tuple(obj for obj in tx.find(Volume) if obj.removing or obj.id in used)
+
+
+def _splits(tx: ReadTx, apps: Iterable[str]) -> tuple[Split, ...]:
+    """Return how the traffic of each service is divided whose newest release is being judged."""
+    scenes = Scenes(tx)
+    found = []
+    for app in apps:
+        release = _newest(tx, app)
+        for name, stage in sorted(release.stages.items() if release else ()):
+            service = scenes.service(f"{app}/{name}")
+            if service is not None and not stage.promoted:
+                fingerprint = scenes.fingerprint(service)
+                found.append(Split(app=app, service=name, fingerprint=fingerprint, weight=stage.weight))
+    return tuple(found)
+
+
+def _newest(tx: ReadTx, app: str) -> Release | None:
+    found = tx.get(App, app)
+    return tx.get(Release, release_id(app, found.revision)) if found is not None else None

@@ -78,11 +78,9 @@ def combine(probes: Probes, answers: Mapping[str, Answers], engine: str) -> Chec
     failing = _failing(probes, answers, engine)
     started = probes.startup is None or _passing(answers, "startup") is True
     open_to_traffic = probes.ready is None or _passing(answers, "ready") is True
-    return Checks(
-        health=_health(probes, answers, engine, started=started, failing=bool(failing)),
-        ready=started and open_to_traffic and not failing,
-        failing=failing,
-    )
+    health = _health(probes, answers, engine, started=started, failing=bool(failing))
+    ready = started and open_to_traffic and health in {Health.NONE, Health.HEALTHY}
+    return Checks(health=health, ready=ready, failing=failing)
 
 
 def settled(was_ready: bool, health: Health) -> dict[str, Answers]:

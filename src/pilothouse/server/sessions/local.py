@@ -14,9 +14,10 @@ from pilothouse.control.nodes.liveness import Presence
 from pilothouse.control.orchestrators.reaping import forget_gone
 from pilothouse.governance.secrets.seal import Vault
 from pilothouse.log import event
-from pilothouse.model.objects import Node, NodeDescription, Task, TaskStatus
+from pilothouse.model.objects import Node, NodeDescription, Service, Task, TaskStatus
+from pilothouse.model.release import Traffic
 from pilothouse.model.states import TRANSITIONS, TaskState, Writer
-from pilothouse.model.wire import Assignment, FileContent, ResourceReport, TaskReport
+from pilothouse.model.wire import Assignment, FileContent, ResourceReport, TaskReport, TrafficReport
 from pilothouse.server.commits import Commits
 from pilothouse.server.sessions.contents import stored_content
 from pilothouse.server.sessions.interface import NodeServices
@@ -78,10 +79,35 @@ class LocalSession:
         if resources:
             await self._store.update(Writer.REAPER, lambda tx: forget_gone(tx, resources))
 
+    async def traffic(self, reports: tuple[TrafficReport, ...]) -> None:
+        """Write down what the node's proxy counted, for each service in place of what was known of this node."""
+        if reports:
+            await self._store.update(Writer.AGENT, lambda tx: self._count(tx, reports))
+
     async def describe(self, description: NodeDescription) -> None:
         """Write down what the node is; an unknown node is registered."""
 
         await self._store.update(Writer.AGENT, lambda tx: self._register(tx, description))
+
+    def _count(self, tx: WriteTx, reports: tuple[TrafficReport, ...]) -> None:
+        for report in reports:
+            if tx.get(Service, f"{report.app}/{report.service}") is None:
+                event("debug", "traffic.dropped", app=report.app, service=report.service, reason="no such service")
+                continue
+            key = f"{report.app}/{report.service}/{self._node_id}"
+            known = tx.get(Traffic, key) or Traffic(
+                id=key, app=report.app, service=report.service, node_id=self._node_id, fingerprint=report.fingerprint
+            )
+            tx.put(
+                msgspec.structs.replace(
+                    known,
+                    fingerprint=report.fingerprint,
+                    measured_from=report.measured_from,
+                    measured_at=report.measured_at,
+                    old=report.old,
+                    new=report.new,
+                )
+            )
 
     def _register(self, tx: WriteTx, description: NodeDescription | None) -> None:
         node = tx.get(Node, self._node_id) or Node(id=self._node_id)
