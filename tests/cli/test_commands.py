@@ -36,7 +36,7 @@ def test_ps_puts_the_worst_reason_above_the_tasks(api, command):
     assert "failed (3)" in lines[3]
     assert lines[3].endswith("exited with 3")
     assert "127.0.0.1:8080→80" in lines[4]
-    assert "running, outdated" in lines[4]
+    assert "running, old" in lines[4]
     assert api.asked[-1][2]["all"] == "true"
 
 

@@ -10,7 +10,7 @@ from pilothouse.model.release import ReleaseKind, ReleaseState, Verdict
 from pilothouse.model.release_api import ReleaseDiff, RestartRequest, RollbackRequest, RolloutView
 from pilothouse.model.rollout import Evidence, Golden, RolloutState
 from tests.cli.fake_api import events, page
-from tests.cli.views import app, release, service
+from tests.cli.views import app, release, service, task
 
 WATCH = ("GET", "/v1/apps/shop/watch")
 APP = ("GET", "/v1/apps/shop")
@@ -257,3 +257,37 @@ def test_interrupting_a_wait_leaves_the_release_going(shop, command, monkeypatch
     done = command("watch", "shop")
     assert done.code == 130
     assert "interrupted; release 3 of shop goes on: `pilothouse watch shop`" in done.err
+
+
+def test_ps_tells_new_tasks_from_old_ones_while_a_release_is_rolled_out(shop, command):
+    shop.answers["GET", "/v1/tasks"] = page(task("web.1"), task("web.2", current=False), task("db.1"))
+    going = (RolloutView(service="web", state=RolloutState.PAUSED, wanted=2, updated=1, old=1, waits_for="bob"),)
+    shop.answers[APP] = app(
+        service(converged=False, sentence="web.2 runs on an older spec"),
+        service("db", converged=False, failed=True, sentence="db.1 keeps failing"),
+        release=release(4, base=3, paused=True, services=going),
+    )
+    lines = command("ps", "shop").out.splitlines()
+    assert lines[:3] == [
+        "shop/db: db.1 keeps failing",
+        "shop release 4 is paused",
+        "shop/web: paused 1/2 new, 1 old; waits for bob",
+    ]
+    assert ["running, new" in line for line in lines[4:]] == [True, False, False]
+    assert ["running, old" in line for line in lines[4:]] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"state": STABLE}, ""),
+        ({"base": 0}, ""),
+        ({"base": 3, "state": ReleaseState.FAILED, "sentence": "too slow"}, "shop release 4 failed: too slow"),
+        ({"base": 3, "state": ReleaseState.ROLLING_BACK}, "shop release 4 rolling back"),
+    ],
+)
+def test_ps_names_a_release_that_is_not_as_it_should_be(shop, command, fields, line):
+    shop.answers["GET", "/v1/tasks"] = page(task())
+    shop.answers[APP] = app(service(), release=release(4, **fields))
+    lines = command("ps", "shop").out.splitlines()
+    assert lines[:-2] == ([line] if line else [])

@@ -12,7 +12,7 @@ Row = tuple[str, str, str, str]
 
 def rows(view: AppView, now: float | None) -> dict[str, Row]:
     """Return a row for each service of *view*; with *now* they have running clocks and counters."""
-    rollouts = {each.service: each for each in _rolling(view.release)}
+    rollouts = {each.service: each for each in rolling(view.release)}
     return {
         service.name: rollout_row(rollouts[service.name], now)
         if service.name in rollouts and not service.removing
@@ -54,7 +54,7 @@ def rollout_row(rollout: RolloutView, now: float | None) -> Row:
     return rollout.service, far, why, "failed" if failed else ""
 
 
-def _rolling(release: ReleaseView | None) -> list[RolloutView]:
+def rolling(release: ReleaseView | None) -> list[RolloutView]:
     """Return the services whose tasks a release replaces, or has yet to; a first one only makes them."""
     if release is None or release.state.over:
         return []

@@ -10,7 +10,7 @@ from pilothouse.control.orchestrators.scene import Slot, place_name, slots
 from pilothouse.control.orchestrators.scenes import Scenes
 from pilothouse.model.counts import count
 from pilothouse.model.objects import App, ResolvedImage, Service, Task
-from pilothouse.model.release import Release, ReleaseState, Traffic, release_id
+from pilothouse.model.release import Release, ReleaseState, Traffic
 from pilothouse.model.release_api import ReleaseView, RolloutView
 from pilothouse.model.rollout import Rollout, RolloutState, Stage
 from pilothouse.model.spec import Strategy
@@ -31,7 +31,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
 
 def newest_release(tx: ReadTx, scenes: Scenes, app: App, now: float) -> ReleaseView | None:
     """Return the newest release of *app* with how far each service is, or None if it has none."""
-    release = tx.get(Release, release_id(app.id, app.revision))
+    release = scenes.release(app)
     if release is None:
         return None
     services = tuple(

@@ -16,6 +16,7 @@ from pilothouse.model.api import Explanation
         ("pilothouse explain shop", "why the app is as it is"),
         ("pilothouse explain shop/web", "one service"),
         ("pilothouse explain shop/web.2", "one task, with the container as the engine is told"),
+        ("pilothouse explain release/shop/7", "a release: what became of it and why"),
         ("pilothouse explain volume/shop/data", "a volume; node/NAME and network/APP/NAME work alike"),
     ],
 )

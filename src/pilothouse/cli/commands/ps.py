@@ -2,12 +2,15 @@
 
 import click
 
-from pilothouse.cli import options, output, times
+from pilothouse.cli import options, outcome, output, times
 from pilothouse.cli.command import command
+from pilothouse.cli.rows import Row, rolling, rollout_row
 from pilothouse.clock import SystemClock
 from pilothouse.errors import NotFoundError
 from pilothouse.model.api import AppView, TaskView
 from pilothouse.model.objects import Health, PortBinding
+from pilothouse.model.release import ReleaseState
+from pilothouse.model.release_api import ReleaseView
 from pilothouse.model.states import TaskState
 
 
@@ -26,7 +29,8 @@ def ps(*, dead: bool, as_json: bool, app: str) -> None:
     """List tasks: what runs, how it is and why.
 
     Without APP it lists the app whose Compose file is in this directory, and every app where there is none. The lines
-    above the table name what is not as the manifest says, and why.
+    above the table name what is not as the manifest says, and why, the worst first. While a release is rolled out its
+    tasks are marked "new" and those of the one before "old".
     """
     client = options.client()
     here = "" if app else options.project_here()
@@ -46,33 +50,52 @@ def ps(*, dead: bool, as_json: bool, app: str) -> None:
     if as_json:
         output.json(tasks)
         return
+    now = SystemClock().now()
     for view in views:
-        for sentence in worries(view):
+        for sentence in worries(view, now):
             output.line(sentence)
     if not tasks:
         output.line(f"no tasks{f' of {app}' if app else ''}")
         return
-    now = SystemClock().now()
+    updating = {(task.app, task.service) for task in tasks if not task.current and not task.state.terminal}
     output.table(
         ("TASK", "ID", "STATE", "HEALTH", "SINCE", "FAILURES", "PORTS", "IMAGE", "WHY"),
-        [_row(task, now) for task in tasks],
+        [_row(task, now, updating=(task.app, task.service) in updating) for task in tasks],
     )
 
 
-def worries(view: AppView) -> list[str]:
-    """Return a sentence for each service that is not as it should be; one for the app if it is going."""
+def worries(view: AppView, now: float) -> list[str]:
+    """Return what is not as it should be, the worst first: failed services, then the release, then what waits."""
     if view.removing:
         return [f"{view.name} is being taken down" + (f": {view.sentence}" if view.sentence else "")]
-    wrong = [service for service in view.services if not service.converged and service.sentence]
-    wrong.sort(key=lambda service: not service.failed)
-    return [f"{view.name}/{service.name}: {service.sentence}" for service in wrong]
+    rollouts = {rollout.service: rollout_row(rollout, now) for rollout in rolling(view.release)}
+    failed = [f"{view.name}/{each.name}: {each.sentence}" for each in view.services if each.failed]
+    waiting = [
+        f"{view.name}/{each.name}: {_how_far(rollouts.get(each.name)) or each.sentence}"
+        for each in view.services
+        if not each.failed and (each.name in rollouts or (not each.converged and each.sentence))
+    ]
+    return [*failed, *_turn(view.release), *waiting]
 
 
-def _row(task: TaskView, now: float) -> tuple[str, ...]:
+def _turn(release: ReleaseView | None) -> list[str]:
+    """Return where the release stands, unless it is stable or the first one that is on its way."""
+    if release is None or release.state in {ReleaseState.STABLE, ReleaseState.ROLLED_BACK, ReleaseState.SUPERSEDED}:
+        return []
+    if release.state is ReleaseState.ROLLING and not release.base and not release.paused:
+        return []
+    return [outcome.sentence(release)]
+
+
+def _how_far(row: Row | None) -> str:
+    return "; ".join(filter(None, row[1:3])) if row is not None else ""
+
+
+def _row(task: TaskView, now: float, *, updating: bool) -> tuple[str, ...]:
     return (
         f"{task.app}/{task.name}",
         task.id,
-        _state(task),
+        _state(task, updating=updating),
         task.health.value if task.health is not Health.NONE else "",
         times.ago(task.since, now),
         str(task.failures) if task.failures else "",
@@ -82,11 +105,14 @@ def _row(task: TaskView, now: float) -> tuple[str, ...]:
     )
 
 
-def _state(task: TaskView) -> str:
+def _state(task: TaskView, *, updating: bool) -> str:
+    """Return a task's state, and while old and new ones live side by side which it is."""
     state = task.state.name.lower()
     if task.exit_code is not None and task.state is TaskState.FAILED:
         state += f" ({task.exit_code})"
-    return state if task.current or task.state.terminal else f"{state}, outdated"
+    if task.state.terminal or not updating:
+        return state
+    return f"{state}, {'new' if task.current else 'old'}"
 
 
 def port(binding: PortBinding) -> str:

@@ -6,6 +6,8 @@ from pilothouse.errors import InvalidRequestError, NotFoundError
 from pilothouse.model.api import Explanation
 from pilothouse.model.base import Object
 from pilothouse.model.objects import App, Config, Grant, Network, Node, Secret, Service, Task, Volume
+from pilothouse.model.release import Release, release_id
+from pilothouse.server.explain.releases import explain_release
 from pilothouse.server.explain.services import explain_app, explain_service
 from pilothouse.server.explain.tasks import explain_task
 from pilothouse.server.explain.things import (
@@ -17,10 +19,14 @@ from pilothouse.server.explain.things import (
 )
 from pilothouse.store.interface import ReadTx
 
+_DIGITS = 10
+"""A number with so many digits is no release's."""
+
 KINDS: dict[str, type[Object]] = {
     "app": App,
     "service": Service,
     "task": Task,
+    "release": Release,
     "node": Node,
     "network": Network,
     "volume": Volume,
@@ -35,7 +41,8 @@ def explain(tx: ReadTx, name: str, now: float) -> Explanation:
 
     Args:
         tx: The snapshot.
-        name: "APP", "APP/SERVICE", "APP/SERVICE.SLOT", the id of a task, or "KIND/ID" with a kind of `KINDS`.
+        name: "APP", "APP/SERVICE", "APP/SERVICE.SLOT", the id of a task, or "KIND/ID" with a kind of `KINDS`
+            (of a release, "release/APP/NUMBER").
         now: Wall-clock seconds.
 
     Raises:
@@ -55,6 +62,8 @@ def explain(tx: ReadTx, name: str, now: float) -> Explanation:
             return explain_service(scenes, found, now)
         case Task():
             return explain_task(scenes, found, now)
+        case Release():
+            return explain_release(scenes, found, now)
         case _:
             return _explain_thing(tx, found, now)
 
@@ -84,6 +93,9 @@ def _find(tx: ReadTx, name: str) -> Object | None:
     slot = _find_slot(tx, rest if kind in {"task", "service"} else name)
     if slot is not None:
         return slot
+    if kind == "release":
+        app, _, number = rest.rpartition("/")
+        return tx.get(Release, release_id(app, int(number))) if number.isdecimal() and len(number) < _DIGITS else None
     if kind in KINDS and rest:
         return tx.get(KINDS[kind], rest)
     return None

@@ -7,7 +7,10 @@ from pilothouse.model.api import Explanation, ServiceView
 from pilothouse.model.counts import count
 from pilothouse.model.names import display_name
 from pilothouse.model.objects import App, Service, Task
+from pilothouse.model.release import ReleaseState
 from pilothouse.model.states import TaskState
+from pilothouse.server.explain.releases import changed, release_cause, rollout_cause
+from pilothouse.server.explain.releases import facts as release_facts
 from pilothouse.server.explain.tasks import advice, causes, changes, effective, explain_task, lost_node, what
 from pilothouse.server.explain.words import ago, sentence
 from pilothouse.server.views import view_of_service
@@ -21,13 +24,16 @@ def explain_service(scenes: Scenes, service: Service, now: float) -> Explanation
     state = "" if view.removing else _state(scenes, view, service)
     text = f"{service.name} of {service.app} {state}{_cause(scenes, service, view, task, now)}"
     behind = causes(scenes, task, now) if task is not None else (f"It is wanted so by {_asked(scenes, service)}.",)
+    app = scenes.app(service.app)
+    released = release_cause(scenes, app, now) if app is not None and not app.removing else ()
+    behind = (*rollout_cause(scenes, service, now), *behind, *released)
     return Explanation(
         object=f"service/{service.id}",
         sentence=text,
         causes=tuple(cause for cause in behind if cause.rstrip(".") not in text),
         facts=(*_facts(view, service), *(told.facts if told else ())),
         log_tail=told.log_tail if told and not view.converged else (),
-        changes=changes(scenes, task) if task is not None else (),
+        changes=(changes(scenes, task) if task is not None else ()) or _released_changes(scenes, service),
         effective=effective(service.spec.task.container),
     )
 
@@ -39,8 +45,9 @@ def explain_app(scenes: Scenes, app: App, now: float) -> Explanation:
     unseen = [pair for pair in views if _lost(scenes, pair[1]) is not None]
     bad = [p for p in views if p[0].failed] or [p for p in views if not p[0].converged] or unseen
     by = f"revision {app.revision}, deployed by {app.deployed_by or 'somebody unknown'} {ago(app.deployed_at, now)}"
+    release = scenes.release(app)
     counts = (
-        ("revision", str(app.revision)),
+        *(release_facts(release) if release is not None else (("revision", str(app.revision)),)),
         ("services", f"{sum(1 for view, _ in views if view.converged)} of {len(views)} are as the manifest says"),
     )
     if app.removing:
@@ -58,7 +65,7 @@ def explain_app(scenes: Scenes, app: App, now: float) -> Explanation:
             by,
             "only a deployment, a crash or a person would change that",
         )
-        return Explanation(object=f"app/{app.id}", sentence=text, facts=counts)
+        return Explanation(object=f"app/{app.id}", sentence=text, causes=release_cause(scenes, app, now), facts=counts)
     view, service = bad[0]
     told = explain_service(scenes, service, now)
     others = [f"{other.name}: {other.sentence}." for other, _ in bad[1:]]
@@ -72,6 +79,15 @@ def explain_app(scenes: Scenes, app: App, now: float) -> Explanation:
         log_tail=told.log_tail,
         changes=told.changes,
     )
+
+
+def _released_changes(scenes: Scenes, service: Service) -> tuple[str, ...]:
+    """Return what the newest release changed in *service*, as long as it is not stable."""
+    app = scenes.app(service.app)
+    release = scenes.release(app) if app is not None else None
+    if release is None or release.state is ReleaseState.STABLE:
+        return ()
+    return changed(release, service.name)
 
 
 def spokesman(scenes: Scenes, service: Service) -> Task | None:
