@@ -207,7 +207,7 @@ async def a_port_of_another_program_is_refused_for_good(around: Surroundings) ->
         async with around.taken(port) as program:
             ingress.put("a", [backend("a", port)])
             said = await refused(ingress.claim([backend("a", port).port], SERVICE), PermanentError)
-        assert program in said
+        assert program in said, said
         assert str(port) in said
         await claimed(ingress, port)
 

@@ -1,0 +1,261 @@
+"""One Envoy kept as it should be: its process, its files, and what it says of them.
+
+Files are swapped in an order in which no request meets a side that has nobody: endpoints that come before the routes
+that lead to them, endpoints that go after. Every step is confirmed by Envoy before the next.
+"""
+
+import asyncio
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+
+from pilothouse import log
+from pilothouse.agent.proxy import occupied
+from pilothouse.agent.proxy.admin import Admin
+from pilothouse.agent.proxy.document import CLUSTERS, LISTENERS, Json, port_name, version_statistic
+from pilothouse.agent.proxy.files import Files
+from pilothouse.agent.proxy.listeners import addresses
+from pilothouse.agent.proxy.plan import Plan, plan
+from pilothouse.agent.proxy.process import DRAIN_SECONDS, Process, Running
+from pilothouse.agent.proxy.shares import Served
+from pilothouse.backoff import delay_seconds
+from pilothouse.clock import Clock
+from pilothouse.errors import TemporaryError
+
+CONFIRM_SECONDS = 5.0
+START_SECONDS = 10.0
+YOUNG_SECONDS = 10.0
+_POLLS = (0.003, 0.003, 0.005, 0.01, 0.02)
+
+
+class Envoy:
+    """The Envoy of one directory.
+
+    Attributes:
+        process: Its process.
+        admin: Its admin socket, while it runs.
+        active: The names of the ports it listens on.
+        refused: Why it does not listen on others, by name of the port.
+    """
+
+    def __init__(self, directory: pathlib.Path, binary: str, clock: Clock, died: Callable[[], None]) -> None:
+        self.process = Process(directory, binary, clock)
+        self.admin: Admin | None = None
+        self.active: frozenset[str] = frozenset()
+        self.refused: dict[str, str] = {}
+        self._directory = directory
+        self._clock = clock
+        self._died = died
+        self._files = Files(directory, self.process.user)
+        self._running: Running | None = None
+        self._rejections: dict[str, int] = {}
+        self._usable: frozenset[str] = frozenset()
+        self._watched = -1
+        self._used_at: float | None = None
+        self._deaths = 0
+
+    async def serve(self, ports: Sequence[Served], nonce: int = 0) -> None:
+        """Have exactly *ports* served; `active` and `refused` tell which are.
+
+        Args:
+            ports: What is to be served.
+            nonce: Another one than last time has ports tried again that Envoy itself refused.
+
+        Raises:
+            TemporaryError: Envoy does not run, or did not take everything over; what it had it goes on with.
+        """
+        await self._attach()
+        blocked = await asyncio.to_thread(self._blocked, ports)
+        wanted = plan((port for port in ports if port_name(port) not in blocked), ipv6=occupied.has_ipv6())
+        if self._running is None:
+            self._files.write(wanted.files, nonce)
+            self._files.keep(set(wanted.files))
+            await self._hold_back()
+            await self._use(await self.process.start())
+        elif self._running.build != self.process.build:
+            await self._swap(wanted, nonce)
+            await self._replace()
+        else:
+            await self._swap(wanted, nonce)
+        self._usable = wanted.usable
+        await self._see_listeners(wanted, blocked)
+
+    async def _hold_back(self) -> None:
+        """Wait the longer before a start the more processes in a row died young."""
+        if self._used_at is not None:
+            self._deaths = self._deaths + 1 if self._clock.monotonic() - self._used_at < YOUNG_SECONDS else 1
+            log.event("error", "proxy.died", deaths=self._deaths, reason=self.process.last_words())
+            await self._clock.sleep(delay_seconds(self._deaths, fraction=0.5, cap=10.0))
+
+    async def finish(self, *, still: Callable[[], bool]) -> None:
+        """Listen on nothing, wait for callers to leave while *still* nothing is to be served, and end."""
+        await self._attach()
+        if self._running is not None and self.admin is not None:
+            await self._confirm(self._files.write({LISTENERS: []}))
+            self.active = frozenset()
+            until = self._clock.monotonic() + DRAIN_SECONDS
+            while self._clock.monotonic() < until and still() and await self._callers(self.admin):
+                await self._clock.sleep(0.1)
+            if not still():
+                return
+        await self.end()
+
+    async def end(self) -> None:
+        """End every process now."""
+        for each in self.process.find():
+            await self.process.end(each)
+        await self.detach()
+        self._running, self.active, self._usable, self._used_at = None, frozenset(), frozenset(), None
+        self._files.keep(set())
+
+    async def detach(self) -> None:
+        """Let go of the process; it goes on."""
+        self._unwatch()
+        if self.admin is not None:
+            await self.admin.close()
+            self.admin = None
+
+    async def _attach(self) -> None:
+        """Find the process that runs, and end those it has replaced once they have no callers."""
+        found = self.process.find()
+        for each in found[:-1]:
+            admin = Admin(str(self._directory / each.socket))
+            if not await self._callers(admin):
+                await self.process.end(each)
+            await admin.close()
+        current = found[-1] if found else None
+        if current == self._running:
+            return
+        self._running, self.active = None, frozenset()
+        await self.detach()
+        if current is not None:
+            await self._use(current)
+            log.event("info", "proxy.adopted", pid=current.pid)
+
+    async def _use(self, running: Running) -> None:
+        """Talk to *running* from now on, as soon as it is live."""
+        self._files.forget()
+        self._unwatch()
+        admin = Admin(str(self._directory / running.socket))
+        until = self._clock.monotonic() + START_SECONDS
+        while not await admin.live():
+            if not running.alive or self._clock.monotonic() > until:
+                await admin.close()
+                await self.process.end(running)
+                raise TemporaryError(f"Envoy does not start: {self.process.last_words() or 'it wrote no reason'}")
+            await self._clock.sleep(0.01)
+        if self.admin is not None:
+            await self.admin.close()
+        self.admin, self._running = admin, running
+        self._rejections = await admin.rejections()
+        self.active = await admin.listening()
+        self._used_at = self._clock.monotonic()
+        self._watch(running.pid)
+
+    async def _replace(self) -> None:
+        """Start what takes the place of the process in use; both listen for a while, then the old one drains."""
+        old, admin = self._running, self.admin
+        if old is None or admin is None:
+            return
+        had = self.active
+        self.admin = None
+        await self._use(await self.process.start())
+        if had - self.active:
+            log.event("warning", "proxy.replaced-hard", pid=old.pid)
+            await self.process.end(old)
+            self._running = None
+        else:
+            await admin.drain()
+            log.event("info", "proxy.replaced", pid=old.pid)
+        await admin.close()
+
+    def _blocked(self, ports: Sequence[Served]) -> dict[str, str]:
+        """Return why a port that is not listened on yet cannot be, by name."""
+        own = frozenset(each.pid for each in self.process.find())
+        found = {}
+        for port in ports:
+            if port_name(port) not in self.active:
+                for address in addresses(port, ipv6=occupied.has_ipv6()):
+                    why = occupied.problem(address, port.host_port, own)
+                    if why:
+                        found[port_name(port)] = why
+        return found
+
+    async def _swap(self, wanted: Plan, nonce: int) -> None:
+        losing = {path for path in self._usable - wanted.usable if path in wanted.endpoints}
+        later = {path: [resource] for path, resource in wanted.endpoints.items() if path in losing}
+        first = {path: [resource] for path, resource in wanted.endpoints.items() if path not in losing}
+        names = {each["name"] for each in wanted.clusters}
+        going: list[Json] = [each for each in self._files.resources(CLUSTERS) if each["name"] not in names]
+        await self._confirm(self._files.write({**first, CLUSTERS: [*wanted.clusters, *going]}))
+        routes = {path: [resource] for path, resource in wanted.routes.items()}
+        listeners = self._files.write({LISTENERS: list(wanted.listeners.values())}, nonce)
+        await self._confirm({**self._files.write(routes), **listeners})
+        await self._confirm(self._files.write({**later, CLUSTERS: wanted.clusters}))
+        self._files.keep(set(wanted.files))
+
+    async def _confirm(self, versions: dict[str, str]) -> None:
+        """Return once Envoy has taken over these versions of files, or refused them."""
+        if self.admin is None:
+            raise TemporaryError("Envoy does not run")
+        waiting = {version_statistic(path): version for path, version in versions.items()}
+        until, polls = self._clock.monotonic() + CONFIRM_SECONDS, 0
+        while waiting:
+            seen = await self.admin.versions()
+            waiting = {name: version for name, version in waiting.items() if seen.get(name) != version}
+            if waiting:
+                waiting = await self._without_refused(self.admin, waiting)
+            if waiting and self._clock.monotonic() > until:
+                raise TemporaryError(f"Envoy did not take over {', '.join(sorted(waiting))} in {CONFIRM_SECONDS:g} s")
+            if waiting:
+                await self._clock.sleep(_POLLS[min(polls, len(_POLLS) - 1)])
+                polls += 1
+
+    async def _without_refused(self, admin: Admin, waiting: dict[str, str]) -> dict[str, str]:
+        """Tell of the files that Envoy refused, and return the others."""
+        now = await admin.rejections()
+        before, self._rejections = self._rejections, now
+        refused = {name for name in waiting if now.get(_of(name), 0) > before.get(_of(name), 0)}
+        for name in refused:
+            log.event("error", "proxy.rejected", file=_of(name), reason=self.process.last_words())
+        return {name: version for name, version in waiting.items() if name not in refused}
+
+    async def _see_listeners(self, wanted: Plan, blocked: dict[str, str]) -> None:
+        """Look which ports are listened on, and why the others are not."""
+        if self.admin is None:
+            return
+        self.active = await self.admin.listening()
+        missing = set(wanted.listeners) - self.active
+        reasons = await self.admin.refused_listeners() if missing else {}
+        self.refused = blocked | {name: reasons[name] for name in missing if reasons.get(name)}
+
+    async def _callers(self, admin: Admin) -> int:
+        """Return how many connections callers have; 0 if nobody can be asked."""
+        try:
+            numbers, _ = await admin.counts(r"^listener\..*downstream_cx_active$")
+        except TemporaryError:
+            return 0
+        return sum(numbers.values())
+
+    def _watch(self, pid: int) -> None:
+        """Have `died` called as soon as the process ends."""
+        try:
+            self._watched = os.pidfd_open(pid)
+        except OSError:
+            # It has ended, or the kernel cannot tell; the next look sees it.
+            return
+        asyncio.get_running_loop().add_reader(self._watched, self._ended)
+
+    def _ended(self) -> None:
+        self._unwatch()
+        self._died()
+
+    def _unwatch(self) -> None:
+        if self._watched >= 0:
+            asyncio.get_running_loop().remove_reader(self._watched)
+            os.close(self._watched)
+            self._watched = -1
+
+
+def _of(statistic: str) -> str:
+    return statistic.removesuffix(".version_text")
