@@ -53,6 +53,7 @@ class Real:
     def __init__(self):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="ph-envoy-"))
         self.directory.chmod(0o755)
+        self.binary = BINARY
         self.heads = []
         self._servers = []
         self._held = {}
@@ -70,7 +71,7 @@ class Real:
         shutil.rmtree(self.directory)
 
     def driver(self):
-        return EnvoyIngress(self.directory, BINARY, SystemClock(), SystemIds())
+        return EnvoyIngress(self.directory, self.binary, SystemClock(), SystemIds())
 
     def free_port(self):
         return free_port()

@@ -115,7 +115,7 @@ class Admin:
         self._socket = socket
         self._session: aiohttp.ClientSession | None = None
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """End the connection; the next question opens another."""
         session, self._session = self._session, None
         if session is not None:

@@ -152,8 +152,8 @@ class EnvoyIngress:
             raise PermanentError(MISSING)
         course = self._course
         wanted = tuple(ports)
-        if not all(self._listens(each, service_id) for each in wanted):
-            # Whoever had a port may have let go of it since it was last looked at.
+        if any(port_name(port) in self._envoy.refused for port in self._ports(wanted)):
+            # Whoever had it may have let go of it since it was last looked at.
             course.nonce += 1
         asked = self._ask()
         try:
@@ -186,9 +186,10 @@ class EnvoyIngress:
         self._wake.set()
         return self._course.asked
 
-    def _listens(self, binding: PortBinding, service_id: str) -> bool:
-        port = find(served(self._table.wanted), binding.host_port, binding.host_ip)
-        return port is not None and port.service_id == service_id and port_name(port) in self._envoy.active
+    def _ports(self, bindings: tuple[PortBinding, ...]) -> tuple[Served, ...]:
+        ports = served(self._table.wanted)
+        found = (find(ports, each.host_port, each.host_ip) for each in bindings)
+        return tuple(port for port in found if port is not None)
 
     def _judge(self, binding: PortBinding, service_id: str) -> None:
         """Return if the port is listened on for the service; raise why not."""

@@ -8,6 +8,7 @@ import asyncio
 import os
 import pathlib
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, aclosing
 
 from pilothouse import log
 from pilothouse.agent.proxy import occupied
@@ -112,17 +113,16 @@ class Envoy:
         """Let go of the process; it goes on."""
         self._unwatch()
         if self.admin is not None:
-            await self.admin.close()
+            await self.admin.aclose()
             self.admin = None
 
     async def _attach(self) -> None:
         """Find the process that runs, and end those it has replaced once they have no callers."""
         found = self.process.find()
         for each in found[:-1]:
-            admin = Admin(str(self._directory / each.socket))
-            if not await self._callers(admin):
-                await self.process.end(each)
-            await admin.close()
+            async with aclosing(Admin(str(self._directory / each.socket))) as admin:
+                if not await self._callers(admin):
+                    await self.process.end(each)
         current = found[-1] if found else None
         if current == self._running:
             return
@@ -136,19 +136,20 @@ class Envoy:
         """Talk to *running* from now on, as soon as it is live."""
         self._files.forget()
         self._unwatch()
-        admin = Admin(str(self._directory / running.socket))
-        until = self._clock.monotonic() + START_SECONDS
-        while not await admin.live():
-            if not running.alive or self._clock.monotonic() > until:
-                await admin.close()
-                await self.process.end(running)
-                raise TemporaryError(f"Envoy does not start: {self.process.last_words() or 'it wrote no reason'}")
-            await self._clock.sleep(0.01)
+        async with AsyncExitStack() as unless_used:
+            admin = await unless_used.enter_async_context(aclosing(Admin(str(self._directory / running.socket))))
+            until = self._clock.monotonic() + START_SECONDS
+            while not await admin.live():
+                if not running.alive or self._clock.monotonic() > until:
+                    await self.process.end(running)
+                    raise TemporaryError(f"Envoy does not start: {self.process.last_words() or 'it wrote no reason'}")
+                await self._clock.sleep(0.01)
+            self._rejections = await admin.rejections()
+            self.active = await admin.listening()
+            unless_used.pop_all()
         if self.admin is not None:
-            await self.admin.close()
+            await self.admin.aclose()
         self.admin, self._running = admin, running
-        self._rejections = await admin.rejections()
-        self.active = await admin.listening()
         self._used_at = self._clock.monotonic()
         self._watch(running.pid)
 
@@ -158,16 +159,16 @@ class Envoy:
         if old is None or admin is None:
             return
         had = self.active
-        self.admin = None
-        await self._use(await self.process.start())
-        if had - self.active:
-            log.event("warning", "proxy.replaced-hard", pid=old.pid)
-            await self.process.end(old)
-            self._running = None
-        else:
-            await admin.drain()
-            log.event("info", "proxy.replaced", pid=old.pid)
-        await admin.close()
+        async with aclosing(admin):
+            self.admin = None
+            await self._use(await self.process.start())
+            if had - self.active:
+                log.event("warning", "proxy.replaced-hard", pid=old.pid)
+                await self.process.end(old)
+                self._running = None
+            else:
+                await admin.drain()
+                log.event("info", "proxy.replaced", pid=old.pid)
 
     def _blocked(self, ports: Sequence[Served]) -> dict[str, str]:
         """Return why a port that is not listened on yet cannot be, by name."""

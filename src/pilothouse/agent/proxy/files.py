@@ -6,7 +6,7 @@ import pathlib
 
 import msgspec
 
-from pilothouse.agent.proxy.document import Json, resource_file, version_of
+from pilothouse.agent.proxy.document import LISTENERS, Json, resource_file, version_of
 
 _FILE_MODE = 0o640
 
@@ -24,11 +24,11 @@ class Files:
 
         Args:
             files: Resources by path.
-            nonce: A new one has a listener tried again that could not be taken over.
+            nonce: A new one has listeners tried again that could not be taken over.
         """
         changed = {}
         for path, resources in files.items():
-            content = resource_file(resources, nonce)
+            content = resource_file(resources, nonce if path == LISTENERS else 0)
             if self.read(path) != content:
                 self.swap(path, content)
                 changed[path] = version_of(content)

@@ -9,12 +9,9 @@ from pilothouse.agent.proxy.clusters import (
     cluster_names,
 )
 from pilothouse.agent.proxy.document import Json, duration, extension, from_file, port_name, routes_file, typed
-from pilothouse.agent.proxy.protocols import Manner, manner_of
+from pilothouse.agent.proxy.protocols import Manner, manner_of, peek_seconds
 from pilothouse.agent.proxy.shares import Served
 
-PEEK_SECONDS = 0.15
-"""How long the first bytes of a caller are waited for before the connection is passed through: so much later does a
-program that speaks first, as MySQL and SMTP do, get its connection."""
 IDLE_SECONDS = 3600.0
 _BACKLOG = 4096
 # SO_KEEPALIVE, then the idle time and the interval of the probes in seconds, and how many may go unanswered.
@@ -56,7 +53,7 @@ def listener(port: Served, *, ipv6: bool) -> Json:
                 "extensions.filters.listener.http_inspector.v3.HttpInspector",
             )
         ]
-        found["listener_filters_timeout"] = duration(PEEK_SECONDS)
+        found["listener_filters_timeout"] = duration(peek_seconds(port))
         found["continue_on_listener_filters_timeout"] = True
         match = {"application_protocols": spoken}
         found["filter_chains"] = [{"name": "http", "filter_chain_match": match, "filters": [_requests(port)]}]

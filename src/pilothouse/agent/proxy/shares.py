@@ -33,6 +33,11 @@ class Served(Value, frozen=True, kw_only=True):
         return self.backends[-1].app_protocol
 
     @property
+    def target(self) -> int:
+        """The port in the container: the newest task's."""
+        return self.backends[-1].port.target
+
+    @property
     def client_address(self) -> str:
         """How programs learn who calls: as the newest task says."""
         return self.backends[-1].client_address
