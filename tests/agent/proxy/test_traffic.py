@@ -37,16 +37,16 @@ async def published(place, **more):
         yield around, port, ingress
 
 
-async def said_to(port, data, *, end=True):
+async def said_to(port, data):
     """Send *data* and return everything that comes back."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(data)
-    if end:
-        writer.write_eof()
     try:
+        writer.write(data)
+        writer.write_eof()
         async with asyncio.timeout(10):
             return await reader.read()
-    except ConnectionResetError:
+    except OSError:
+        # Closed before it was read.
         return b""
     finally:
         writer.close()

@@ -5,7 +5,6 @@ that lead to them, endpoints that go after. Every step is confirmed by Envoy bef
 """
 
 import asyncio
-import os
 import pathlib
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
@@ -18,14 +17,13 @@ from pilothouse.agent.proxy.files import Files
 from pilothouse.agent.proxy.listeners import addresses
 from pilothouse.agent.proxy.plan import Plan, plan
 from pilothouse.agent.proxy.process import DRAIN_SECONDS, Process, Running
+from pilothouse.agent.proxy.pulse import Pulse
 from pilothouse.agent.proxy.shares import Served
-from pilothouse.backoff import delay_seconds
 from pilothouse.clock import Clock
 from pilothouse.errors import TemporaryError
 
 CONFIRM_SECONDS = 5.0
 START_SECONDS = 10.0
-YOUNG_SECONDS = 10.0
 _POLLS = (0.003, 0.003, 0.005, 0.01, 0.02)
 
 
@@ -46,14 +44,12 @@ class Envoy:
         self.refused: dict[str, str] = {}
         self._directory = directory
         self._clock = clock
-        self._died = died
+        self._pulse = Pulse(clock, died)
         self._files = Files(directory, self.process.user)
         self._running: Running | None = None
         self._rejections: dict[str, int] = {}
         self._usable: frozenset[str] = frozenset()
-        self._watched = -1
-        self._used_at: float | None = None
-        self._deaths = 0
+        self._routed: frozenset[str] = frozenset()
 
     async def serve(self, ports: Sequence[Served], nonce: int = 0) -> None:
         """Have exactly *ports* served; `active` and `refused` tell which are.
@@ -71,7 +67,10 @@ class Envoy:
         if self._running is None:
             self._files.write(wanted.files, nonce)
             self._files.keep(set(wanted.files))
-            await self._hold_back()
+            delay = self._pulse.delay_seconds()
+            if self._pulse.deaths:
+                log.event("error", "proxy.died", deaths=self._pulse.deaths, reason=self.process.last_words())
+            await self._clock.sleep(delay)
             await self._use(await self.process.start())
         elif self._running.build != self.process.build:
             await self._swap(wanted, nonce)
@@ -80,13 +79,6 @@ class Envoy:
             await self._swap(wanted, nonce)
         self._usable = wanted.usable
         await self._see_listeners(wanted, blocked)
-
-    async def _hold_back(self) -> None:
-        """Wait the longer before a start the more processes in a row died young."""
-        if self._used_at is not None:
-            self._deaths = self._deaths + 1 if self._clock.monotonic() - self._used_at < YOUNG_SECONDS else 1
-            log.event("error", "proxy.died", deaths=self._deaths, reason=self.process.last_words())
-            await self._clock.sleep(delay_seconds(self._deaths, fraction=0.5, cap=10.0))
 
     async def finish(self, *, still: Callable[[], bool]) -> None:
         """Listen on nothing, wait for callers to leave while *still* nothing is to be served, and end."""
@@ -106,12 +98,13 @@ class Envoy:
         for each in self.process.find():
             await self.process.end(each)
         await self.detach()
-        self._running, self.active, self._usable, self._used_at = None, frozenset(), frozenset(), None
+        self._running, self.active, self._usable = None, frozenset(), frozenset()
+        self._pulse.rest()
         self._files.keep(set())
 
     async def detach(self) -> None:
         """Let go of the process; it goes on."""
-        self._unwatch()
+        self._pulse.let_go()
         if self.admin is not None:
             await self.admin.aclose()
             self.admin = None
@@ -135,7 +128,7 @@ class Envoy:
     async def _use(self, running: Running) -> None:
         """Talk to *running* from now on, as soon as it is live."""
         self._files.forget()
-        self._unwatch()
+        self._pulse.let_go()
         async with AsyncExitStack() as unless_used:
             admin = await unless_used.enter_async_context(aclosing(Admin(str(self._directory / running.socket))))
             until = self._clock.monotonic() + START_SECONDS
@@ -145,13 +138,12 @@ class Envoy:
                     raise TemporaryError(f"Envoy does not start: {self.process.last_words() or 'it wrote no reason'}")
                 await self._clock.sleep(0.01)
             self._rejections = await admin.rejections()
-            self.active = await admin.listening()
+            self.active, self._routed = await admin.listening(), frozenset()
             unless_used.pop_all()
         if self.admin is not None:
             await self.admin.aclose()
         self.admin, self._running = admin, running
-        self._used_at = self._clock.monotonic()
-        self._watch(running.pid)
+        self._pulse.watch(running.pid)
 
     async def _replace(self) -> None:
         """Start what takes the place of the process in use; both listen for a while, then the old one drains."""
@@ -189,9 +181,10 @@ class Envoy:
         names = {each["name"] for each in wanted.clusters}
         going: list[Json] = [each for each in self._files.resources(CLUSTERS) if each["name"] not in names]
         await self._confirm(self._files.write({**first, CLUSTERS: [*wanted.clusters, *going]}))
-        routes = {path: [resource] for path, resource in wanted.routes.items()}
-        listeners = self._files.write({LISTENERS: list(wanted.listeners.values())}, nonce)
-        await self._confirm({**self._files.write(routes), **listeners})
+        # A listener that is new reads its routes when it comes, and comes only if they are there.
+        routes = self._files.write({path: [resource] for path, resource in wanted.routes.items()})
+        await self._confirm({path: version for path, version in routes.items() if path in self._routed})
+        await self._confirm(self._files.write({LISTENERS: list(wanted.listeners.values())}, nonce))
         await self._confirm(self._files.write({**later, CLUSTERS: wanted.clusters}))
         self._files.keep(set(wanted.files))
 
@@ -225,9 +218,16 @@ class Envoy:
         """Look which ports are listened on, and why the others are not."""
         if self.admin is None:
             return
-        self.active = await self.admin.listening()
-        missing = set(wanted.listeners) - self.active
-        reasons = await self.admin.refused_listeners() if missing else {}
+        until, reasons = self._clock.monotonic() + CONFIRM_SECONDS, dict[str, str]()
+        while True:
+            self.active = await self.admin.listening()
+            missing = set(wanted.listeners) - self.active
+            reasons = await self.admin.refused_listeners() if missing else {}
+            # One that is neither listened on nor refused waits for its routes.
+            if missing <= reasons.keys() or self._clock.monotonic() > until:
+                break
+            await self._clock.sleep(_POLLS[0])
+        self._routed = frozenset(path for name, path in wanted.routed.items() if name in self.active)
         self.refused = blocked | {name: reasons[name] for name in missing if reasons.get(name)}
 
     async def _callers(self, admin: Admin) -> int:
@@ -237,25 +237,6 @@ class Envoy:
         except TemporaryError:
             return 0
         return sum(numbers.values())
-
-    def _watch(self, pid: int) -> None:
-        """Have `died` called as soon as the process ends."""
-        try:
-            self._watched = os.pidfd_open(pid)
-        except OSError:
-            # It has ended, or the kernel cannot tell; the next look sees it.
-            return
-        asyncio.get_running_loop().add_reader(self._watched, self._ended)
-
-    def _ended(self) -> None:
-        self._unwatch()
-        self._died()
-
-    def _unwatch(self) -> None:
-        if self._watched >= 0:
-            asyncio.get_running_loop().remove_reader(self._watched)
-            os.close(self._watched)
-            self._watched = -1
 
 
 def _of(statistic: str) -> str:

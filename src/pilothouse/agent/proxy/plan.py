@@ -16,7 +16,7 @@ class Plan(msgspec.Struct, frozen=True):
     """The resources of each file, by path; what has no resource has a file all the same.
 
     Attributes:
-        listeners: By port name.
+        listeners: By port name; `routed` are the paths of the routes that one of them reads.
         endpoints: By path of the file; `usable` are those of them that get something.
     """
 
@@ -25,6 +25,7 @@ class Plan(msgspec.Struct, frozen=True):
     routes: dict[str, Json]
     endpoints: dict[str, Json]
     usable: frozenset[str]
+    routed: dict[str, str]
 
     @property
     def files(self) -> dict[str, list[Json]]:
@@ -39,12 +40,13 @@ class Plan(msgspec.Struct, frozen=True):
 
 def plan(ports: Iterable[Served], *, ipv6: bool) -> Plan:
     """Return what Envoy should be told for *ports*; *ipv6* says whether the host has it."""
-    found = Plan(listeners={}, clusters=[], routes={}, endpoints={}, usable=frozenset())
+    found = Plan(listeners={}, clusters=[], routes={}, endpoints={}, usable=frozenset(), routed={})
     usable = set()
     for port in ports:
         found.listeners[port_name(port)] = listener(port, ipv6=ipv6)
         found.clusters.extend(typed("config.cluster.v3.Cluster", **each) for each in clusters(port))
         if manner_of(port).http:
+            found.routed[port_name(port)] = routes_file(port)
             found.routes[routes_file(port)] = route_configuration(port)
         for part, name in cluster_names(port).items():
             these = endpoints(port, part)
