@@ -388,12 +388,11 @@ def test_swarms_overlay_is_an_ordinary_network_on_one_host():
     assert found.warnings[0].startswith("networks.a.driver: overlay is an ordinary network on one host")
 
 
-def test_what_is_not_rolled_back_by_itself_is_said():
-    found = project({"web": {"image": "w", "deploy": {"update_config": {"failure_action": "rollback"}}}})
-    assert found.warnings == (
-        "services.web.deploy.update_config.failure_action: "
-        "rollback acts as pause: the update stops and the version before keeps running",
-    )
+@pytest.mark.parametrize("action", ["rollback", "pause", "continue"])
+def test_what_a_failed_update_leads_to_is_taken_as_written(action):
+    found = project({"web": {"image": "w", "deploy": {"update_config": {"failure_action": action}}}})
+    assert found.spec.services[0].update.failure_action == action
+    assert found.warnings == ()
 
 
 def test_a_private_namespace_is_what_a_container_has_anyway():

@@ -10,7 +10,7 @@ import pytest
 from pilothouse.compose.convert import convert_loaded
 from pilothouse.compose.load import LoadOptions, load
 from pilothouse.errors import InvalidManifestError
-from pilothouse.model.spec import AppSpec, Mode, ProbeKind
+from pilothouse.model.spec import AppSpec, Judge, Mode, ProbeKind, ReleasePolicy
 from pilothouse.model.validate import validate
 
 FIXTURES = pathlib.Path(__file__).parent.parent / "fixtures" / "compose" / "single"
@@ -50,7 +50,9 @@ def test_a_file_becomes_an_app(tmp_path):
         "    ports: ['8080-8081:80']\n"
         "    deploy: {replicas: 2}\n"
         "    secrets: [key, token]\n"
-        "    x-pilothouse: {probes: {ready: {http: {port: 80}}}}\n"
+        "    x-pilothouse:\n"
+        "      probes: {ready: {http: {port: 80}}}\n"
+        "      release: {settle: 5s, judge: {error_rate: 2%}}\n"
         "  each:\n"
         "    image: each\n"
         "    deploy: {mode: global}\n"
@@ -61,6 +63,7 @@ def test_a_file_becomes_an_app(tmp_path):
     assert (web.task.container.image, web.task.container.command) == ("web:1", ("serve", "--price", "$5"))
     assert (web.replicas, web.task.container.ports[0].published, each.mode) == (2, (8080, 8081), Mode.GLOBAL)
     assert web.task.probes.ready.kind is ProbeKind.HTTP
+    assert web.release == ReleasePolicy(settle_seconds=5.0, judge=Judge(error_rate=0.02))
     assert made.secrets == {"key": b"sealed", "token": b"t0ken"}
     assert made.spec.ownership.owner == "me"
     assert validate(made.spec) == ()

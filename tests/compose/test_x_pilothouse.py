@@ -163,7 +163,11 @@ def test_every_field_of_the_example_is_explained():
     explained = [line.split(":")[0].strip() for line in lines if "  # " in line]
     prose = " ".join(line for line in lines if line.startswith("#"))
     wanted = {*_field_names(AppBlock), *_field_names(ServiceBlock)}
-    assert {name for name in wanted if name not in explained and f"`{name}`" not in prose} == {"probes", "traffic"}
+    assert {name for name in wanted if name not in explained and f"`{name}`" not in prose} == {
+        "probes",
+        "release",
+        "traffic",
+    }
 
 
 @pytest.mark.parametrize("name", sorted(pages.pages()))

@@ -3,6 +3,7 @@
 import importlib.resources
 import pathlib
 import sys
+import typing
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from pilothouse.compose.classes import KeyClass, Verdict
 from pilothouse.compose.project_classes import CONFIG, NETWORK, NETWORK_BELOW, PROJECT, SECRET, VOLUME
 from pilothouse.compose.service_classes import SERVICE, SERVICE_BELOW
-from pilothouse.compose.x_pilothouse import KEY, LATER, AppBlock, ProbeBlock, TrafficBlock, struct_in
+from pilothouse.compose.x_pilothouse import KEY, LATER, AppBlock, ProbeBlock, ReleaseBlock, TrafficBlock, struct_in
 
 _MADE = "<!-- Made by scripts/docs; change {source} instead. -->\n"
 _CLASS_MEANING = {
@@ -82,6 +83,7 @@ def fields() -> Iterator[tuple[str, str, str]]:
     for name in ("startup", "live", "ready"):
         yield f"services.NAME.{KEY}.probes.{name}", "PROBE", "not asked"
     yield from _fields(TrafficBlock, f"services.NAME.{KEY}.traffic")
+    yield from _fields(ReleaseBlock, f"services.NAME.{KEY}.release")
     yield from _fields(ProbeBlock, "PROBE")
 
 
@@ -90,13 +92,19 @@ def _fields(block: type[msgspec.Struct], path: str) -> Iterator[tuple[str, str, 
         where = f"{path}.{field.encode_name}"
         below = struct_in(field.type)
         if below is not None:
-            yield from _fields(below, where)
+            yield from _fields(below, f"{where}[]" if typing.get_origin(field.type) is tuple else where)
         else:
             yield where, _type_name(field.type), _default(field)
 
 
 def _type_name(kind: object) -> str:
-    names = {str: "text", int: "number", dict[str, str]: "names and texts", tuple[str, ...]: "list of texts"}
+    names = {
+        str: "text",
+        int: "number",
+        float | str: "number or text",
+        dict[str, str]: "names and texts",
+        tuple[str, ...]: "list of texts",
+    }
     return names[kind]  # type: ignore[index]  # annotations are hashable; a new kind of field fails here, loudly
 
 

@@ -119,11 +119,9 @@ SERVICE_BELOW: dict[str, Verdict] = {
     "deploy.replicas": honoured("at most 1,000 on one host; ignored in global modes"),
     "deploy.resources.reservations.devices": granted("devices belong to the host", "gpu"),
     "deploy.restart_policy": honoured("what is not written is decided by the platform's back-off"),
-    "deploy.rollback_config": care("is recorded: nothing is rolled back by itself yet", "deploy the file before again"),
+    "deploy.rollback_config": honoured("how a rollback is rolled out; it is not rolled back itself"),
     "deploy.update_config": honoured("what is not written is decided by the platform, see docs/reference/defaults.md"),
-    "deploy.update_config.failure_action": care(
-        "continue and pause work; rollback acts as pause, and the version before keeps running"
-    ),
+    "deploy.update_config.failure_action": honoured("rollback, pause or continue; rollback if not written"),
     "credential_spec.config": windows("use a secret"),
     "healthcheck.test": honoured("a line, CMD, CMD-SHELL or NONE"),
 }

@@ -26,7 +26,6 @@ LATER = frozenset(
         "max_age",
         "placement",
         "policy",
-        "release",
         "scale",
         "secrets",
     }
@@ -91,6 +90,31 @@ class TrafficBlock(Strict, frozen=True, kw_only=True):
     client_address: str = ""
 
 
+class StepBlock(Strict, frozen=True, kw_only=True):
+    """One step of a canary: *weight* percent of the traffic, watched for *hold* at least."""
+
+    weight: int
+    hold: str = msgspec.field(name="for", default="30s")
+
+
+class JudgeBlock(Strict, frozen=True, kw_only=True):
+    """What new tasks may be worse by."""
+
+    error_rate: float | str = "1%"
+    p95: float | str = "1.5x"
+    requests: int = 50
+
+
+class ReleaseBlock(Strict, frozen=True, kw_only=True):
+    """How new tasks take over from old ones."""
+
+    strategy: str = "rolling"
+    steps: tuple[StepBlock, ...] = ()
+    judge: JudgeBlock | None = None
+    settle: str = ""
+    deadline: str = ""
+
+
 PROXY_PROTOCOL = "proxy-protocol"
 
 # Words of the plan that belong below one block only.
@@ -116,6 +140,7 @@ class ServiceBlock(Strict, frozen=True, kw_only=True):
 
     probes: ProbesBlock | None = None
     traffic: TrafficBlock | None = None
+    release: ReleaseBlock | None = None
 
 
 def ownership(project: Reader) -> Ownership:
@@ -128,9 +153,14 @@ def ownership(project: Reader) -> Ownership:
     )
 
 
+def service_block(service: Reader) -> ServiceBlock:
+    """Return the block of *service*; an empty one if none is written, or after its findings were noted."""
+    return _decode(service, ServiceBlock) or ServiceBlock()
+
+
 def probes(service: Reader) -> Probes:
     """Return the probes of *service*."""
-    block = (_decode(service, ServiceBlock) or ServiceBlock()).probes or ProbesBlock()
+    block = service_block(service).probes or ProbesBlock()
     return Probes(
         startup=_probe(service, "startup", block.startup),
         live=_probe(service, "live", block.live),
@@ -140,7 +170,7 @@ def probes(service: Reader) -> Probes:
 
 def traffic(service: Reader, ports: tuple[Port, ...]) -> tuple[Port, ...]:
     """Return *ports* of *service* with what its `traffic` block says of them."""
-    asked = ((_decode(service, ServiceBlock) or ServiceBlock()).traffic or TrafficBlock()).client_address
+    asked = (service_block(service).traffic or TrafficBlock()).client_address
     if not asked:
         return ports
     if asked != PROXY_PROTOCOL:
@@ -214,6 +244,9 @@ def _decode(place: Reader, block: type[Block]) -> Block | None:
 
 def _unknown(value: object, block: type[Strict], path: str) -> Iterator[tuple[str, str]]:
     """Yield path and message of every field that is not one of *block*, at any depth."""
+    if isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _unknown(inner, block, f"{path}[{index}]")
     if not isinstance(value, dict):
         return
     fields = {field.encode_name: field.type for field in msgspec.structs.fields(block)}
@@ -236,4 +269,18 @@ def struct_in(annotation: object) -> type[Strict] | None:
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Strict)), None)
 
 
-__all__ = ["KEY", "LATER", "AppBlock", "ProbeBlock", "ServiceBlock", "ownership", "probes", "struct_in", "traffic"]
+__all__ = [
+    "KEY",
+    "LATER",
+    "AppBlock",
+    "JudgeBlock",
+    "ProbeBlock",
+    "ReleaseBlock",
+    "ServiceBlock",
+    "StepBlock",
+    "ownership",
+    "probes",
+    "service_block",
+    "struct_in",
+    "traffic",
+]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import TypeVar
 
-from pilothouse.compose import x_pilothouse
+from pilothouse.compose import x_pilothouse, x_release
 from pilothouse.compose.convert.container import container
 from pilothouse.compose.convert.limits import reservations
 from pilothouse.compose.reader import Reader
@@ -59,6 +59,7 @@ def convert_service(app: str, name: str, service: Reader, run_to_completion: boo
         restart=_restart(service, deploy, mode, run_to_completion),
         update=_update(deploy.child("update_config"), ("", "continue", "pause", "rollback")),
         rollback=_update(deploy.child("rollback_config"), ("", "continue", "pause")),
+        release=x_release.release(service),
         labels=deploy.pairs("labels"),
         endpoint_mode=deploy.text("endpoint_mode", "vip"),
     )
@@ -188,8 +189,6 @@ def _update(config: Reader, actions: tuple[str, ...]) -> UpdatePolicy:
     action = config.text("failure_action")
     if action not in actions:
         config.error("failure_action", f"{action[:40]!r} is not known; write {' or '.join(actions[1:])}")
-    if action == "rollback":
-        config.warn("failure_action", "rollback acts as pause: the update stops and the version before keeps running")
     order = config.text("order")
     return UpdatePolicy(
         parallelism=config.integer("parallelism"),

@@ -13,6 +13,7 @@ from pilothouse.model.validate.grammar import Finding, image, one_of, within
 from pilothouse.model.validate.limits import limits, reservations
 from pilothouse.model.validate.networks import attachments, fixed_addresses, resolver
 from pilothouse.model.validate.ports import ports
+from pilothouse.model.validate.release import release
 from pilothouse.model.validate.sharing import sharing
 
 LONGEST_WAIT = 10 * 365 * 86400.0
@@ -46,6 +47,7 @@ def service(path: str, spec: ServiceSpec, names: Names) -> Iterator[Finding]:
     yield from ports(path, spec)
     yield from _alone(path, spec)
     yield from _policies(path, spec)
+    yield from release(path, spec)
     for place, hooks in (
         ("pre_start", spec.task.pre_start),
         ("post_start", spec.task.post_start),
