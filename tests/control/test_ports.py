@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from pilothouse.control.resources.ports import FIRST_CHOSEN, LAST_CHOSEN, Ledger, in_the_way
+from pilothouse.control.resources.ports import FIRST_CHOSEN, LAST_CHOSEN, Ledger
 from pilothouse.model.container import ContainerSpec, Port, PortMode
 from pilothouse.model.objects import PortBinding
+from pilothouse.model.ports import must_give_way
 from pilothouse.model.spec import TaskSpec
 from pilothouse.model.states import TaskState
 from tests.control.world import World, spec
@@ -144,9 +145,9 @@ def test_a_service_waits_for_its_own_task_that_publishes_through_the_engine_and_
     )
     waiting = _task("a", _shared(8080), desired_state=TaskState.READY)
     assert Ledger([old]).give(waiting).ports[0].ingress
-    assert in_the_way(old, waiting.spec.container.ports)
-    assert not in_the_way(_holding("old", 8080, service="web", ingress=True), waiting.spec.container.ports)
-    assert in_the_way(_holding("old", 8080, service="web", ingress=True), (_web(8080),))
+    assert must_give_way(old.ports, waiting.spec.container.ports)
+    assert not must_give_way(_holding("old", 8080, ingress=True).ports, waiting.spec.container.ports)
+    assert must_give_way(_holding("old", 8080, ingress=True).ports, (_web(8080),))
 
 
 def test_a_container_that_is_taken_over_keeps_its_ports_with_the_engine():

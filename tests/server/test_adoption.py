@@ -13,6 +13,7 @@ from pilothouse.control.nodes.liveness import Presence
 from pilothouse.control.orchestrators.adoption import FOREIGN
 from pilothouse.control.term import run_control
 from pilothouse.model.api import AdoptRequest, AdoptResult, DeployRequest
+from pilothouse.model.container import Port
 from pilothouse.model.objects import App, AuditRecord, NodeDescription, ResolvedImage, Service, Task, TaskStatus
 from pilothouse.model.spec import Mode, Resources
 from pilothouse.model.states import TaskState
@@ -179,6 +180,19 @@ async def test_a_container_that_does_not_fit_is_stopped_and_replaced_like_an_out
         assert len(engine.started) == 1
     assert result.adopted == ("shop-db-1 → db.1",)
     assert "another image" in result.replaced[0]
+
+
+PUBLISHED = (Port(target=80, published=(8080, 8080)),)
+
+
+async def test_one_container_with_a_port_is_not_taken_over_into_several_replicas_at_once():
+    world = World()
+    world.node.foreign = (WEB, DB)
+    async with platform(world):
+        spec = shop(service("web", "web:1", ports=PUBLISHED, replicas=3), service("db", "db:1"))
+        answer = await world.call("POST", "/v1/adopt/shop", request(spec))
+    assert answer.status == 422
+    assert "adopt with 1, run `pilothouse restart shop web`, then ask for 3" in answer.body.decode()
 
 
 async def test_one_container_too_many_is_stopped_and_nothing_is_started():

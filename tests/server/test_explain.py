@@ -225,6 +225,16 @@ def test_a_well_app_says_that_nothing_needs_doing():
     assert "runs and is ready (for 60 s)" in explain(world, "shop/web.1", world.now + 60).sentence
 
 
+def test_it_is_told_that_the_proxy_listens_and_whom_it_sends_callers_to():
+    ports = (Port(target=80, published=(8080, 8080)), Port(target=53, protocol="udp", published=(53, 54)))
+    world = World(spec(container=ContainerSpec(image="web:1", ports=ports), replicas=2)).rest()
+    facts = dict(explain(world, "shop/web", world.now).facts)
+    assert facts["published"] == "8080->80/tcp by the proxy, which sends callers to the 2 ready tasks"
+    told = dict(explain(world, "shop/web.1", world.now).facts)
+    assert told["host ports of the proxy"] == "8080->80/tcp"
+    assert told["host ports of the engine"] == "53->53/udp"
+
+
 def test_a_healed_task_still_tells_what_its_predecessor_died_of():
     world = out_of_memory().rest()
     told = explain(world, "shop/web", world.now)

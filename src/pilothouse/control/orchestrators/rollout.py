@@ -5,11 +5,13 @@ four questions about one task's readiness at the end.
 """
 
 import enum
+from collections.abc import Iterable
 
 from pilothouse.control.orchestrators.scene import Scene, is_ready
 from pilothouse.model.base import Value
 from pilothouse.model.container import ContainerSpec, MountKind
 from pilothouse.model.objects import Health, Service, Task
+from pilothouse.model.ports import must_give_way
 from pilothouse.model.spec import ServiceSpec, TaskSpec, UpdateOrder, UpdatePolicy
 
 SETTLE_SECONDS = 5.0
@@ -58,7 +60,7 @@ class Policy(Value, frozen=True, kw_only=True):
     guarded: bool = False
 
 
-def policy(service: Service, slots: int, *, base: int = 0, undoes: int = 0) -> Policy:
+def policy(service: Service, slots: int, *, base: int = 0, undoes: int = 0, replaces: Iterable[Task] = ()) -> Policy:
     """Return how a release of *service* is rolled out over so many *slots*.
 
     Args:
@@ -66,11 +68,12 @@ def policy(service: Service, slots: int, *, base: int = 0, undoes: int = 0) -> P
         slots: How many it has.
         base: `Release.base`: the stable release to go back to, 0 if there is none.
         undoes: `Release.undoes`: the failed release it repairs, 0 if it repairs none.
+        replaces: The tasks of the service that live; one of them may hold a port that only one container can have.
     """
     spec, written = service.spec, written_policy(service)
     guarded = base > 0
     return Policy(
-        order=update_order(spec, written),
+        order=UpdateOrder.STOP_FIRST if _holds_a_port(spec, replaces) else update_order(spec, written),
         parallelism=parallelism(spec, slots, written),
         delay_seconds=written.delay_seconds or 0.0,
         settle_seconds=_settle(spec, written, stable_before=guarded and not undoes),
@@ -86,7 +89,8 @@ def policy(service: Service, slots: int, *, base: int = 0, undoes: int = 0) -> P
 def policy_of(scene: Scene, slots: int) -> Policy:
     """Return how the newest release of the service in *scene* is rolled out over so many *slots*."""
     release = scene.release
-    return policy(scene.service, slots, base=release.base if release else 0, undoes=release.undoes if release else 0)
+    base, undoes = (release.base, release.undoes) if release else (0, 0)
+    return policy(scene.service, slots, base=base, undoes=undoes, replaces=scene.tasks)
 
 
 def written_policy(service: Service) -> UpdatePolicy:
@@ -103,6 +107,12 @@ def update_order(spec: ServiceSpec, written: UpdatePolicy | None = None) -> Upda
     if order is not None:
         return order
     return UpdateOrder.STOP_FIRST if in_the_way(container) else UpdateOrder.START_FIRST
+
+
+def _holds_a_port(spec: ServiceSpec, tasks: Iterable[Task]) -> bool:
+    """Whether the engine publishes a port for one of *tasks* that the proxy is to serve for those that come."""
+    ports = spec.task.container.ports
+    return any(must_give_way(task.ports, ports) for task in tasks if not task.state.terminal and task.ports)
 
 
 def in_the_way(container: ContainerSpec) -> str:

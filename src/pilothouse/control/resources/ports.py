@@ -12,10 +12,10 @@ from pilothouse.model.base import Value
 from pilothouse.model.container import Port
 from pilothouse.model.names import display_name
 from pilothouse.model.objects import PortBinding, Task
+from pilothouse.model.ports import overlap
 from pilothouse.model.states import TaskState
 
 FIRST_CHOSEN, LAST_CHOSEN = 32768, 60999
-_EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - addresses a user may have written
 _Entry = tuple[str, int, str]
 """A published port of a service that the platform chooses the number of: service, target and host address."""
 
@@ -105,26 +105,11 @@ class Ledger:
 
     def _holder(self, task: Task, port: Port, binding: PortBinding, *, beside: bool) -> tuple[PortBinding, Task] | None:
         for held, other in self._held.get((binding.protocol, binding.host_port), ()):
-            if not _overlap(held.host_ip, binding.host_ip) or _shares(held, other, binding, task, port):
+            if not overlap(held.host_ip, binding.host_ip) or _shares(held, other, binding, task, port):
                 continue
             if beside or not _hands_over(other, task):
                 return held, other
         return None
-
-
-def in_the_way(old: Task, ports: Iterable[Port]) -> bool:
-    """Whether *old* must have stopped before a task with *ports* can start in its place.
-
-    That is so if its container publishes one of them through the engine: the engine, and the proxy, listen alone.
-    """
-    for port in ports:
-        if port.published is None or port.published[0] != port.published[1]:
-            continue
-        for held in old.ports:
-            alike = (held.protocol, held.host_port) == (port.protocol, port.published[0])
-            if alike and _overlap(held.host_ip, port.host_ip) and not (held.ingress and port.ingress):
-                return True
-    return False
 
 
 def _shares(held: PortBinding, other: Task, binding: PortBinding, task: Task, port: Port) -> bool:
@@ -146,11 +131,7 @@ def _hands_over(holder: Task, task: Task) -> bool:
 
 def _same(one: PortBinding, other: PortBinding) -> bool:
     same = (one.protocol, one.host_port) == (other.protocol, other.host_port)
-    return same and _overlap(one.host_ip, other.host_ip)
-
-
-def _overlap(one: str, other: str) -> bool:
-    return one == other or one in _EVERYWHERE or other in _EVERYWHERE
+    return same and overlap(one.host_ip, other.host_ip)
 
 
 def _refusal(task: Task, port: Port, blocked: tuple[PortBinding, Task] | None) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from pilothouse.control.orchestrators.adoption import Takeover, take_over
-from pilothouse.errors import NodeUnavailableError
+from pilothouse.errors import InvalidManifestError, NodeUnavailableError
 from pilothouse.model.api import AdoptRequest, AdoptResult
 from pilothouse.model.names import display_name
 from pilothouse.model.objects import ResolvedImage, Task
@@ -93,6 +93,33 @@ def differs(service: ServiceSpec, image: ResolvedImage, found: ForeignContainer,
     return ""
 
 
+def kept_ports(task: Task) -> str:
+    """Return what is to be said of the ports of a container that is taken over as it runs, or ""."""
+    ports = [port for port in task.spec.container.ports if port.ingress and port.published is not None]
+    if not ports:
+        return ""
+    numbers = ", ".join(str(port.published[0]) for port in ports if port.published is not None)
+    return (
+        f" (its port {numbers} stays with the engine until the container is replaced for the first time; it is then "
+        "stopped first, and the proxy serves the port from there on)"
+    )
+
+
+def _too_few(app: str, service: ServiceSpec, found: int) -> str:
+    """Return why the containers of a service cannot be taken over into so many replicas, or ""."""
+    if service.mode is not Mode.REPLICATED or not 0 < found < service.replicas:
+        return ""
+    fixed = [port for port in service.task.container.ports if port.ingress and port.published is not None]
+    if not fixed:
+        return ""
+    number = fixed[0].published[0] if fixed[0].published else 0
+    return (
+        f"services.{service.name}: its container publishes port {number} through the engine, so no other replica can "
+        f"be reached there before it is replaced: adopt with {found}, run `pilothouse restart {app} {service.name}`, "
+        f"then ask for {service.replicas}"
+    )
+
+
 def _slot(service: ServiceSpec, found: ForeignContainer, used: set[tuple[str, int]]) -> int:
     """Return the container's own number if it is free, else the first that is."""
     if service.mode is Mode.GLOBAL:
@@ -114,6 +141,8 @@ async def adopt(context: Context, caller: Caller, request: AdoptRequest) -> Adop
     asked = await prepare(context, caller, asked_for, ACTION)
     foreign = await node.list_foreign()
 
+    _refuse_too_few(asked_for.spec, foreign)
+
     def write(tx: WriteTx) -> tuple[Match, list[Task]]:
         live = [task for task in tx.find(Task, app=asked_for.spec.name) if not task.state.terminal]
         taken = frozenset((task.service, task.slot) for task in live)
@@ -128,8 +157,17 @@ async def adopt(context: Context, caller: Caller, request: AdoptRequest) -> Adop
     await _taken_over(context, asked_for.spec.name)
     result = await commit(context, caller, asked_for, asked, ACTION)
     names = {one.container_id: one.container_name for one in matched.takeovers if one.current}
-    adopted = tuple(f"{names[task.adopts]} → {display_name(task)}" for task in tasks if task.adopts in names)
+    adopted = tuple(
+        f"{names[task.adopts]} → {display_name(task)}{kept_ports(task)}" for task in tasks if task.adopts in names
+    )
     return AdoptResult(deployed=result, adopted=adopted, replaced=matched.replaced)
+
+
+def _refuse_too_few(spec: AppSpec, foreign: Iterable[ForeignContainer]) -> None:
+    running = [found.service for found in foreign if found.project == spec.name and found.running and not found.one_off]
+    findings = [why for each in spec.services if (why := _too_few(spec.name, each, running.count(each.name)))]
+    if findings:
+        raise InvalidManifestError("\n".join(findings), tuple(findings))
 
 
 async def _taken_over(context: Context, app: str) -> None:

@@ -13,7 +13,7 @@ from pilothouse.server.explain.releases import changed, release_cause, rollout_c
 from pilothouse.server.explain.releases import facts as release_facts
 from pilothouse.server.explain.tasks import advice, causes, changes, effective, explain_task, lost_node, what
 from pilothouse.server.explain.words import ago, sentence
-from pilothouse.server.views import view_of_service
+from pilothouse.server.views import port_text, view_of_service
 
 
 def explain_service(scenes: Scenes, service: Service, now: float) -> Explanation:
@@ -31,7 +31,7 @@ def explain_service(scenes: Scenes, service: Service, now: float) -> Explanation
         object=f"service/{service.id}",
         sentence=text,
         causes=tuple(cause for cause in behind if cause.rstrip(".") not in text),
-        facts=(*_facts(view, service), *(told.facts if told else ())),
+        facts=(*_facts(scenes, view, service), *(told.facts if told else ())),
         log_tail=told.log_tail if told and not view.converged else (),
         changes=(changes(scenes, task) if task is not None else ()) or _released_changes(scenes, service),
         effective=effective(service.spec.task.container),
@@ -142,14 +142,23 @@ def _cause(
     return sentence(told, ready if view.wanted > 1 else "", advice(scenes, task, now))
 
 
-def _facts(view: ServiceView, service: Service) -> tuple[tuple[str, str], ...]:
+def _facts(scenes: Scenes, view: ServiceView, service: Service) -> tuple[tuple[str, str], ...]:
     order = update_order(service.spec).value
     at_once = parallelism(service.spec, view.wanted)
     return (
         ("tasks", f"{view.wanted} wanted, {view.running} run, {view.healthy} ready, {view.outdated} outdated"),
         ("updates", f"{order}, {at_once} at once"),
         ("restart", service.spec.restart.condition.value),
+        *_published(scenes, view, service),
     )
+
+
+def _published(scenes: Scenes, view: ServiceView, service: Service) -> tuple[tuple[str, str], ...]:
+    """Return what the proxy listens on for all tasks of a service, if there is such a port."""
+    live = [task for task in scenes.tasks(service) if not task.state.terminal]
+    ports = dict.fromkeys(port_text(port) for task in live for port in task.ports if port.ingress)
+    who = f"the {count(view.healthy, 'ready task')}" if view.healthy else "nobody yet, callers are told so (503)"
+    return (("published", f"{', '.join(ports)} by the proxy, which sends callers to {who}"),) if ports else ()
 
 
 def _asked(scenes: Scenes, service: Service) -> str:

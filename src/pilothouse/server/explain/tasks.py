@@ -18,6 +18,7 @@ from pilothouse.model.states import TaskState
 from pilothouse.server.explain.steps import held_by_step, step_causes, step_clause, step_evidence
 from pilothouse.server.explain.words import ago, sentence, since
 from pilothouse.server.sentences import running_step, task_sentence
+from pilothouse.server.views import port_text
 
 HIDDEN = "(hidden)"
 
@@ -197,11 +198,17 @@ def facts(task: Task, now: float) -> tuple[tuple[str, str], ...]:
         ("started", ago(status.started_at, now) if status.started_at else ""),
         ("ended", ago(status.finished_at, now) if status.finished_at else ""),
         ("failures in a row before it", str(task.failures) if task.failures else ""),
-        ("host ports", ", ".join(f"{port.host_port}->{port.target}/{port.protocol}" for port in task.ports)),
+        ("host ports of the proxy", ports_text(task, ingress=True)),
+        ("host ports of the engine", ports_text(task, ingress=False)),
         ("addresses", ", ".join(f"{key} {address}" for key, address in sorted(status.addresses.items()))),
         ("container", status.container_id),
     ]
     return tuple((name, value) for name, value in every if value)
+
+
+def ports_text(task: Task, *, ingress: bool) -> str:
+    """Return the host ports of *task* that the proxy, or the engine, listens on."""
+    return ", ".join(port_text(port) for port in task.ports if port.ingress is ingress)
 
 
 def effective(spec: ContainerSpec) -> ContainerSpec:
