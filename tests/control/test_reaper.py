@@ -4,12 +4,13 @@ from msgspec.structs import replace
 
 from pilothouse.control.assignments import needs
 from pilothouse.control.nodes.liveness import judge
-from pilothouse.control.orchestrators.reaper import old_tasks
+from pilothouse.control.orchestrators.reaper import next_expiry, old_tasks
 from pilothouse.control.orchestrators.reaping import forget_gone
 from pilothouse.model.container import ContainerSpec, FileGrant, Mount, MountKind, NetworkAttachment
 from pilothouse.model.objects import App, Config, Network, Secret, Service, Task, Volume
+from pilothouse.model.rollout import StepRecord
 from pilothouse.model.spec import FileSpec, Mode, NetworkSpec, VolumeSpec
-from pilothouse.model.states import Writer
+from pilothouse.model.states import TaskState, Writer
 from pilothouse.model.wire import ResourceReport
 from tests.control.world import World, node, spec
 
@@ -41,11 +42,54 @@ def _crash(world, times):
         world.orchestrate()
 
 
-def test_the_five_newest_dead_tasks_of_a_slot_are_kept():
+def test_the_twenty_newest_dead_tasks_of_a_service_are_kept():
     world = World(spec()).rest()
-    _crash(world, 9)
+    _crash(world, 25)
     world.reap()
-    assert sorted(task.failures for task in world.tasks()) == [4, 5, 6, 7, 8, 9], "five dead and the live one"
+    assert sorted(task.failures for task in world.tasks()) == list(range(5, 26)), "twenty dead and the live one"
+
+
+def test_no_dead_task_is_kept_for_more_than_seven_days_but_the_newest_of_each_slot():
+    world = World(spec(replicas=2)).rest()
+    for _ in range(3):
+        for task in world.running():
+            world.now += 700
+            world.fail(task)
+        world.rest()
+    died = sorted(task.status.finished_at for task in world.tasks() if task.state.terminal)
+    assert next_expiry(world, "shop", world.now) == died[0] + 7 * 86_400
+    world.now = died[2] + 7 * 86_400
+    world.reap()
+    assert sorted(task.status.finished_at for task in world.tasks() if task.state.terminal) == died[3:]
+    assert next_expiry(world, "shop", world.now) == died[3] + 7 * 86_400
+    world.now += 7 * 86_400
+    world.reap()
+    assert [task.state.terminal for task in world.tasks()] == [False, False], "they have live successors"
+    assert next_expiry(world, "shop", world.now) is None
+
+
+def test_the_newest_dead_task_of_a_slot_is_kept_for_ever_and_nobody_looks_again_for_it():
+    world = World(spec(mode=Mode.REPLICATED_JOB, replicas=2)).rest()
+    for task in world.running():
+        world.complete(task)
+    world.now += 30 * 86_400
+    world.reap()
+    assert len(world.tasks()) == 2
+    assert next_expiry(world, "shop", world.now) is None
+    assert world.settled(), "no job is run again because its end was forgotten"
+
+
+def test_a_step_whose_end_is_remembered_is_forgotten_after_seven_days():
+    world = World(spec()).rest()
+    step = replace(world.one(), id="t00000000099", version=0, step=0, slot=0, state=TaskState.COMPLETE)
+    world.force(step)
+    world.now += 8 * 86_400
+    world.reap()
+    assert world.get(Task, step.id) is not None, "it is the only witness of its end"
+    record = StepRecord(fingerprint=step.fingerprint, index=0, task_id=step.id, done=True)
+    world.force(replace(world.service(), steps=(record,)))
+    world.reap()
+    assert world.get(Task, step.id) is None
 
 
 def test_twenty_dead_tasks_of_a_service_are_kept_but_always_the_newest_of_each_slot():
@@ -63,7 +107,7 @@ def test_twenty_dead_tasks_of_a_service_are_kept_but_always_the_newest_of_each_s
         world.rest()
     world.reap()
     assert len([task for task in world.tasks() if task.state.terminal]) == 20
-    assert old_tasks(world.tasks()) == []
+    assert old_tasks(world.tasks(), world.now) == []
 
 
 def test_reaping_twice_deletes_nothing_more():

@@ -342,7 +342,7 @@ def test_the_reaper_keeps_five_steps_and_every_one_whose_end_is_not_remembered()
     unseen = steps(world)[-1]
     assert unseen.id not in {record.task_id for record in world.service().steps}
     world.force(replace(world.service(), steps=world.service().steps[2:]))
-    gone = {obj.id for obj in leftovers(world, "shop") if isinstance(obj, Task) and obj.step >= 0}
+    gone = {obj.id for obj in leftovers(world, "shop", world.now) if isinstance(obj, Task) and obj.step >= 0}
     kept = [task for task in steps(world) if task.id not in gone]
     assert len(gone) == 1
     assert [task.id for task in kept[:2]] == [task.id for task in steps(world)[:2]], "not remembered, so kept"

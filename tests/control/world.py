@@ -134,7 +134,7 @@ class World:
     def reap(self):
         self.writer = Writer.REAPER
         for app in {service.app for service in self.find(Service)} | {app.id for app in self.find(App)}:
-            for obj in leftovers(self, app):
+            for obj in leftovers(self, app, self.now):
                 self.delete(obj)
 
     def affected(self, *dirty):

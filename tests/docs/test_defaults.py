@@ -6,7 +6,7 @@ import pytest
 
 from pilothouse import backoff
 from pilothouse.compose.convert import files
-from pilothouse.control.orchestrators import reaper, restart, rollout, updater
+from pilothouse.control.orchestrators import reaper, restart, retention, rollout, updater
 from pilothouse.control.resources import ports
 from pilothouse.model import container, hardening, spec
 from pilothouse.model.validate import MAX_REPLICAS, MAX_TASKS
@@ -31,7 +31,8 @@ WAITS = [f"{BACKOFF['first']:g} s", f"{BACKOFF['cap']:g} s", f"{100 * BACKOFF['j
         ("a slot is parked", [f"after {restart.PARKED_AFTER} failures"]),
         ("exit 0 of a service", [f"{restart.CLEAN_EXIT_GAP_SECONDS:g} s"]),
         ("`stop_grace_period`", [f"{CONTAINER.stop_grace_seconds:g} s"]),
-        ("kept of dead tasks", [f"last {reaper.KEPT_PER_SLOT} of a slot", f"{reaper.KEPT_PER_SERVICE} of a service"]),
+        ("kept of dead tasks", [f"last {reaper.KEPT_PER_SERVICE} of a", f"{reaper.KEPT_SECONDS / 86_400:g} days"]),
+        ("kept releases", [f"newest {retention.KEPT_RELEASES}"]),
         ("`update_config.monitor`", [f"{rollout.SETTLE_SECONDS:g} s"]),
         ("`update_config.failure_action`", [f"{updater.FAILURES_THAT_STOP} failures"]),
         ("a new task that does not get ready", [f"{updater.DEADLINE_SECONDS:g} s"]),

@@ -21,7 +21,7 @@ def loops(store: Store, clock: Clock, ids: Ids, presence: Presence) -> Mapping[s
         "resources": lambda: pulse("resources", store, clock, Resources(store)),
         "scheduler": lambda: pulse("scheduler", store, clock, Scheduler(store)),
         "liveness": lambda: pulse("liveness", store, clock, Liveness(store, clock, presence), presence.changed),
-        "reaper": lambda: pulse("reaper", store, clock, Reaper(store)),
+        "reaper": lambda: pulse("reaper", store, clock, Reaper(store, clock)),
     }
 
 
