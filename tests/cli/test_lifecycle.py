@@ -1,6 +1,7 @@
 """Starting and stopping a server: who holds the lock, what is said, what the unit runs."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -125,6 +126,15 @@ def test_the_unit_runs_this_program_and_is_told_when_it_is_ready():
     assert "Type=notify\n" in text
     assert "KillMode=process\n" in text
     assert "RuntimeDirectoryPreserve=yes\n" in text
+
+
+def test_the_unit_leaves_the_proxy_running_when_the_server_stops():
+    text = lifecycle.unit_text("/opt/bin/python")
+    assert "KillMode=process\n" in text
+    assert "RuntimeDirectoryPreserve=yes\n" in text, "its files and its admin socket are there"
+    assert not re.search(r"^(PrivateNetwork|PrivateTmp|NoNewPrivileges)=yes", text, re.MULTILINE)
+    assert "SendSIGKILL" not in text
+    assert "LimitNOFILE=65536:1048576\n" in text
 
 
 def test_options_win_over_variables_over_defaults():

@@ -7,6 +7,8 @@ assigned, whatever happens to the manager or to itself.
 import asyncio
 import pathlib
 
+import msgspec
+
 from pilothouse import log
 from pilothouse.agent.equipment import Equipment
 from pilothouse.agent.measuring import Measuring
@@ -81,6 +83,8 @@ class Agent:
         while True:
             try:
                 description = await self._kit.engine.describe()
+                warnings = (*description.warnings, *self._kit.ingress.warnings())
+                description = msgspec.structs.replace(description, warnings=warnings)
                 if isinstance(self._kit.engine, Housed):
                     self._kit.places = await self._kit.engine.places()
                 self._found = {state.name: state for state in await self._kit.engine.status()}

@@ -1,7 +1,7 @@
 """The composition root of `pilothouse server run`: the one place that knows manager, agent, store and engine driver.
 
 One process, one event loop, one term at a time: the manager's loops and the agent live and die together, and a term
-that died is followed by another after a while. Whatever ends the process, containers run on.
+that died is followed by another after a while. Whatever ends the process, containers and the proxy run on.
 """
 
 import asyncio
@@ -15,7 +15,8 @@ import uvloop
 
 from pilothouse import log
 from pilothouse.agent.agent import Agent
-from pilothouse.agent.proxy.fake import FakeIngress
+from pilothouse.agent.proxy.binary import find_binary
+from pilothouse.agent.proxy.driver import EnvoyIngress
 from pilothouse.agent.runtime.docker.engine import DockerEngine
 from pilothouse.backoff import delay_seconds
 from pilothouse.cli.pidfile import PidFile
@@ -120,9 +121,9 @@ class Term:
             store_name="sqlite",
         )
         session = manager.session(node_id(data, self._ids))
-        agent = Agent(
-            session, engine, FakeIngress(self._clock), self._clock, self._ids, data, pathlib.Path(self._places.run)
-        )
+        run = pathlib.Path(self._places.run)
+        ingress = EnvoyIngress(run / "proxy", find_binary(os.environ), self._clock, self._ids)
+        agent = Agent(session, engine, ingress, self._clock, self._ids, data, run)
         loops = {**manager.loops(), "agent": agent.run}
         try:
             async with asyncio.TaskGroup() as group:

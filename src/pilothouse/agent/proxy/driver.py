@@ -109,24 +109,19 @@ class EnvoyIngress:
 
     async def run(self) -> None:
         course = self._course
-        if self._binary:
-            self._envoy.process.prepare()
         try:
             course.runs = True
             while True:
                 self._wake.clear()
                 asked = course.asked
-                try:
-                    await self._look()
-                except (PilothouseError, OSError) as error:
-                    delay = delay_seconds(
-                        course.failed(str(error)), fraction=self._ids.fraction(), cap=RETRY_CAP_SECONDS
-                    )
-                    log.event("warning", "proxy.waits", error=str(error), delay_seconds=round(delay, 1))
-                    await self._clock.sleep(delay)
-                else:
+                error = await self._attempt()
+                if error is None:
                     course.reached(asked)
                     await self._rest()
+                else:
+                    delay = delay_seconds(course.failed(error), fraction=self._ids.fraction(), cap=RETRY_CAP_SECONDS)
+                    log.event("warning", "proxy.waits", error=error, delay_seconds=round(delay, 1))
+                    await self._clock.sleep(delay)
         finally:
             course.runs = False
             course.reached(course.done)
@@ -181,6 +176,9 @@ class EnvoyIngress:
     def measured(self) -> tuple[TrafficReport, ...]:
         return self._meter.reports(self._table.wanted.splits)
 
+    def warnings(self) -> tuple[str, ...]:
+        return () if self._binary else (MISSING,)
+
     def _ask(self) -> int:
         self._course.asked += 1
         self._wake.set()
@@ -204,11 +202,23 @@ class EnvoyIngress:
             trouble = self._course.trouble or "Envoy does not say why"
             raise TemporaryError(f"the proxy does not listen on host port {binding.host_port} yet: {trouble}")
 
+    async def _attempt(self) -> str | None:
+        """Look once; return what went wrong, or None."""
+        try:
+            await self._look()
+        except (PilothouseError, OSError) as error:
+            return str(error) or repr(error)
+        except Exception as error:  # noqa: BLE001 - a bug here must not take the node's tasks with it
+            log.event("error", "proxy.bug", error=repr(error))
+            return f"an error inside Pilothouse: {error!r}"
+        return None
+
     async def _look(self) -> None:
         """Have Envoy be as it should."""
         wanted = self._table.wanted
         ports = served(wanted)
         if ports and self._binary:
+            self._envoy.process.prepare()
             self._keep()
             await self._envoy.serve(ports, self._course.nonce)
             await self._measure(ports)

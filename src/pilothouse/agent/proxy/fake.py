@@ -166,6 +166,9 @@ class FakeIngress:
             for old, new in [self.proxy.counts.get(split.fingerprint, (Golden(), Golden()))]
         )
 
+    def warnings(self) -> tuple[str, ...]:
+        return ("the proxy does not run",) if self.proxy.down else ()
+
     def _apply(self) -> None:
         if self._runs:
             self.proxy.serve(self._table.wanted)

@@ -100,3 +100,7 @@ class Ingress(Protocol):
         A split that was not measured yet has no report. Raw TCP connections count as requests without a latency.
         """
         ...
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what somebody should see to before ports can be published; `pilothouse doctor` shows it."""
+        ...
