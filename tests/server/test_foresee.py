@@ -211,6 +211,17 @@ def test_a_dependent_with_restart_true_is_replaced_with_its_dependency_and_says_
     without = web(depends_on=(needs("db"),))
     found = planned(running(without, web("db:1", name="db")), without, web("db:2", name="db"))
     assert found["web"].action is KEEP
+    changed = web(depends_on=(needs("db"),), hostname="other")
+    found = planned(running(without, web("db:1", name="db")), changed, web("db:2", name="db"))
+    assert [change.path for change in found["web"].changes] == ["task.container.hostname"]
+
+
+def test_what_was_told_to_stop_already_is_not_stopped_by_the_plan():
+    world = deploy(running(web(replicas=3)), asked(web(replicas=1)))
+    world.orchestrate()
+    assert len(world.live()) == 3
+    assert only(world, web(replicas=1)).stops == ()
+    assert only(world, web(replicas=0)).stops == tuple(task.id for task in world.live() if task.slot == 1)
 
 
 def test_services_are_rolled_out_after_those_they_depend_on():
@@ -270,7 +281,7 @@ def test_going_back_in_the_middle_of_an_update_replaces_only_what_was_replaced()
     new = {task.id for task in world.live()} - old
     assert len(new) == 1
     found = only(world, web(replicas=4, update=UpdatePolicy(parallelism=1)))
-    assert found.action is REPLACE
+    assert (found.action, found.tasks) == (REPLACE, (4, 4))
     assert set(found.stops) == new
     assert found.rollout.startswith("rolling, 1 of 1 task at a time of 4, the others being as it says already")
 
@@ -315,9 +326,17 @@ def test_the_rollout_is_told_in_one_sentence():
         ({"release": ReleasePolicy(deadline_seconds=60, settle_seconds=3)}, "ready for 3 s"),
         (
             {"release": ReleasePolicy(strategy=Strategy.CANARY, steps=(ReleaseStep(weight=5, hold_seconds=60),))},
-            "canary: a few new tasks beside the old ones get a share of the traffic of 5 % for 60 s, and are judged",
+            "canary: 1 of 4 new tasks beside the old ones with 5 % of the traffic for at least 60 s, then judged; once "
+            "they are promoted rolling, 1 of 4 tasks at a time",
         ),
-        ({"release": ReleasePolicy(strategy=Strategy.BLUE_GREEN)}, "blue/green: all new tasks are made beside"),
+        (
+            {"release": ReleasePolicy(strategy=Strategy.BLUE_GREEN)},
+            "blue/green: all of 4 new tasks beside the old ones, then the whole traffic for at least 30 s, then judged",
+        ),
+        (
+            {"release": ReleasePolicy(strategy=Strategy.CANARY)},
+            "then more with 25 % for 30 s and 50 % for 30 s, each step judged",
+        ),
     ],
 )
 def test_what_is_written_shows_in_the_sentence(fields, said):
@@ -443,6 +462,22 @@ def test_a_canary_that_can_show_nothing_is_told():
     assert any(
         "compares with a stable release, and there is none" in r for r in only(world, web("web:2", **ports)).risks
     )
+
+
+def test_a_strategy_that_needs_both_beside_each_other_names_what_is_in_the_way():
+    policy = ReleasePolicy(strategy=Strategy.BLUE_GREEN)
+    fields = {"container_name": "the-web", "release": policy}
+    way, _ = risks_of(web(**fields), web("web:2", **fields))
+    assert "they would be in each other's way, because its container has to be called the-web" in way
+    assert "write `strategy: rolling`, or leave `container_name` out" in way
+    big = {
+        "reservations": Resources(memory_bytes=3 << 30),
+        "replicas": 2,
+        "release": policy,
+        "ports": (Port(target=80),),
+    }
+    (room,) = risks_of(web(**big), web("web:2", **big))
+    assert room.endswith("reserve less, make room, or write `strategy: rolling`")
 
 
 def test_a_service_that_others_can_do_without_is_missed_when_it_goes():

@@ -19,10 +19,14 @@ def obstacles(spec: ServiceSpec) -> tuple[tuple[str, str], ...]:
     """Return (what it is, what would avoid it) of everything that has *spec* updated stop-first; () if it is not."""
     if update_order(spec) is not UpdateOrder.STOP_FIRST:
         return ()
-    found = tuple((why, cure) for alone, why, cure in _suspects(spec.task.container) if _is_in_the_way(spec, alone))
-    if found:
-        return found
-    return (("`order: stop-first` is written", "leave it out, or write `order: start-first`"),)
+    return in_each_others_way(spec) or (
+        ("`order: stop-first` is written", "leave it out, or write `order: start-first`"),
+    )
+
+
+def in_each_others_way(spec: ServiceSpec) -> tuple[tuple[str, str], ...]:
+    """Return (what it is, what would avoid it) of everything that two containers of a slot cannot both have."""
+    return tuple((why, cure) for alone, why, cure in _suspects(spec.task.container) if _is_in_the_way(spec, alone))
 
 
 def _is_in_the_way(spec: ServiceSpec, alone: ContainerSpec) -> bool:

@@ -4,7 +4,8 @@ from pilothouse.control.orchestrators.endings import duration
 from pilothouse.control.orchestrators.rollout import FailureAction, Policy, policy, written_policy
 from pilothouse.model.counts import count
 from pilothouse.model.release_api import PlannedAction
-from pilothouse.model.spec import ServiceSpec, Strategy, UpdateOrder
+from pilothouse.model.spec import Strategy, UpdateOrder
+from pilothouse.model.strategy import steps_of, tasks_of
 from pilothouse.server.deploy.prospect import Prospect
 
 
@@ -18,6 +19,18 @@ def rule_of(prospect: Prospect, base: int) -> Policy:
     """Return the policy that the updater will go by; *prospect* is of a service that stays or comes."""
     assert prospect.after is not None, "what goes is not rolled out"
     return policy(prospect.after, len(prospect.wanted), base=base)
+
+
+def is_staged(prospect: Prospect, base: int) -> bool:
+    """Whether new tasks run beside the old ones to be judged; that takes a stable release to compare with."""
+    return bool(base and steps_of(prospect.spec.release)) and not prospect.spec.mode.job
+
+
+def at_once(prospect: Prospect, base: int) -> int:
+    """Return how many slots get a new task before any other is done."""
+    if is_staged(prospect, base):
+        return tasks_of(prospect.spec.release, 0, len(prospect.wanted))
+    return rule_of(prospect, base).parallelism
 
 
 def _create(prospect: Prospect, base: int) -> str:
@@ -38,48 +51,58 @@ def _replace(prospect: Prospect, base: int) -> str:
     if not prospect.outdated:
         return "no task runs that would be replaced" if not number else _create(prospect, base)
     rule = rule_of(prospect, base)
-    return "; ".join((*_steps(spec), *_turns(prospect, rule), _settling(rule), _failure(prospect, base)))
+    staged = _stages(prospect, base)
+    if staged and spec.release.strategy is Strategy.BLUE_GREEN:
+        return "; ".join(filter(None, (*staged, _watched(rule), _failure(prospect, base))))
+    turns = _turns(prospect, rule)
+    then = (f"once they are promoted {turns[0]}", *turns[1:]) if staged else turns
+    said = (*staged, *then, _settled(rule), _watched(rule), _failure(prospect, base))
+    return "; ".join(filter(None, said))
 
 
-def _steps(spec: ServiceSpec) -> tuple[str, ...]:
-    release = spec.release
-    if release.strategy is Strategy.ROLLING:
+def _stages(prospect: Prospect, base: int) -> tuple[str, ...]:
+    """Return what is judged before anything old is stopped."""
+    if not is_staged(prospect, base):
         return ()
-    if release.strategy is Strategy.BLUE_GREEN:
-        return ("blue/green: all new tasks are made beside the old ones, then get the whole traffic and are judged",)
-    steps = ", ".join(f"{step.weight} % for {duration(step.hold_seconds)}" for step in release.steps)
-    shares = f"of {steps}" if steps else "that grows step by step"
-    return (f"canary: a few new tasks beside the old ones get a share of the traffic {shares}, and are judged",)
+    first, *more = steps_of(prospect.spec.release)
+    hold = f"for at least {duration(first.hold_seconds)}"
+    number = count(len(prospect.wanted), "new task")
+    if prospect.spec.release.strategy is Strategy.BLUE_GREEN:
+        return (f"blue/green: all of {number} beside the old ones, then the whole traffic {hold}, then judged",)
+    then = " and ".join(f"{step.weight} % for {duration(step.hold_seconds)}" for step in more)
+    begin = (
+        f"canary: {at_once(prospect, base)} of {number} beside the old ones with {first.weight} % of the traffic {hold}"
+    )
+    return (f"{begin}, then more with {then}, each step judged" if then else f"{begin}, then judged",)
 
 
 def _turns(prospect: Prospect, rule: Policy) -> tuple[str, ...]:
     """Return in which order and how many at once."""
-    spec, number = prospect.spec, len(prospect.wanted)
-    if spec.release.strategy is Strategy.BLUE_GREEN:
-        return ()
-    at_once = min(rule.parallelism, prospect.outdated)
+    number = len(prospect.wanted)
     order = (
         "start-first, each old task is stopped once its new one is ready"
         if rule.order is UpdateOrder.START_FIRST
         else "stop-first, each old task is stopped before its new one, which is prepared by then, is started"
     )
     part = "" if prospect.outdated == number else f" of {number}, the others being as it says already"
-    said = f"rolling, {at_once} of {count(prospect.outdated, 'task')} at a time{part}: {order}"
+    width = min(rule.parallelism, prospect.outdated)
+    said = f"rolling, {width} of {count(prospect.outdated, 'task')} at a time{part}: {order}"
     delay = rule.delay_seconds
     return (said, f"{duration(delay)} between two batches") if delay else (said,)
 
 
-def _settling(rule: Policy) -> str:
-    settle, unchecked = rule.settle_seconds, rule.unchecked_seconds
-    if settle:
-        said = f"the next ones are begun after they have been ready for {duration(settle)}"
-    else:
-        said = "the next ones are begun as soon as they are ready"
-        if unchecked:
-            said += f", or have run for {duration(unchecked)} if nothing checks them"
+def _settled(rule: Policy) -> str:
+    if rule.settle_seconds:
+        return f"the next ones are begun after they have been ready for {duration(rule.settle_seconds)}"
+    said = "the next ones are begun as soon as they are ready"
+    unchecked = rule.unchecked_seconds
+    return f"{said}, or have run for {duration(unchecked)} if nothing checks them" if unchecked else said
+
+
+def _watched(rule: Policy) -> str:
     if not rule.monitor_seconds:
-        return said
-    return f"{said}; a task that fails within {duration(rule.monitor_seconds)} of being ready counts as failed"
+        return ""
+    return f"a task that fails within {duration(rule.monitor_seconds)} of being ready counts as failed"
 
 
 def _failure(prospect: Prospect, base: int) -> str:

@@ -13,11 +13,13 @@ from msgspec.structs import replace
 from pilothouse.control.orchestrators.dependencies import unmet
 from pilothouse.control.orchestrators.scene import Key, Scene, key_of, slots
 from pilothouse.control.orchestrators.scenes import Scenes
+from pilothouse.control.orchestrators.steps import next_step
 from pilothouse.model.diff import diff, shown
 from pilothouse.model.objects import FieldChange, Service, Task
 from pilothouse.model.release_api import PlannedAction
 from pilothouse.model.spec import ServiceSpec
 from pilothouse.model.states import TaskState
+from pilothouse.model.steps import record_of, step_indexes
 from pilothouse.store.interface import ReadTx
 
 _FIRST = {
@@ -108,16 +110,18 @@ def waits_for(prospect: Prospect, actions: Mapping[str, PlannedAction]) -> tuple
 
 def once_steps(prospect: Prospect) -> tuple[str, ...]:
     """Return the once-per-release steps that would be run before the new tasks, each as its command line."""
-    if prospect.scene is None or prospect.action not in {PlannedAction.CREATE, PlannedAction.REPLACE}:
+    scene = prospect.scene
+    done = prospect.action in {PlannedAction.KEEP, PlannedAction.REMOVE}
+    if scene is None or done or not prospect.wanted or next_step(scene) is None:
         return ()
-    service, fingerprint = prospect.scene.service, prospect.scene.fingerprint
-    done = {step.index for step in service.steps if step.fingerprint == fingerprint and step.done}
-    return tuple(
-        (shown(hook.command) if hook.command else "the image's own command")
-        + (f" (in {hook.image})" if hook.image else "")
-        for index, hook in enumerate(prospect.spec.task.pre_start)
-        if not hook.per_replica and index not in done and prospect.wanted
-    )
+    found = []
+    for index in step_indexes(prospect.spec.task):
+        record = record_of(scene.service.steps, scene.fingerprint, index)
+        if record is None or not record.done:
+            hook = prospect.spec.task.pre_start[index]
+            line = shown(hook.command) if hook.command else "the image's own command"
+            found.append(f"{line} (in {hook.image})" if hook.image else line)
+    return tuple(found)
 
 
 def _prospect(before: Scenes, after: Scenes, old: Service | None, new: Service | None) -> Prospect:

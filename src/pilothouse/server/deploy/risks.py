@@ -7,8 +7,8 @@ from pilothouse.control.orchestrators.rollout import FailureAction
 from pilothouse.model.counts import count
 from pilothouse.model.release_api import PlannedAction
 from pilothouse.model.spec import ServiceSpec, Strategy
-from pilothouse.server.deploy.obstacles import obstacles
-from pilothouse.server.deploy.pace import rule_of
+from pilothouse.server.deploy.obstacles import in_each_others_way, obstacles
+from pilothouse.server.deploy.pace import is_staged, rule_of
 from pilothouse.server.deploy.prospect import Prospect
 from pilothouse.server.deploy.room import Around, no_place, ports_of_others
 
@@ -36,7 +36,8 @@ def risks(prospect: Prospect, here: Around, dependents: Mapping[str, tuple[str, 
 def _gap(prospect: Prospect, here: Around) -> Iterator[str]:
     """Nobody answers between the stop of the old and the start of the new task."""
     spec, number = prospect.spec, len(prospect.wanted)
-    if not _is_replaced(prospect) or rule_of(prospect, here.base).parallelism < number:
+    staged = is_staged(prospect, here.base)
+    if not _is_replaced(prospect) or staged or rule_of(prospect, here.base).parallelism < number:
         return
     reasons = obstacles(spec)
     if reasons:
@@ -101,6 +102,13 @@ def _staged(prospect: Prospect, here: Around) -> Iterator[str]:
             "wait until the present release is stable"
         )
         return
+    if reasons := in_each_others_way(spec):
+        why = " and ".join(why for why, _ in reasons)
+        cure = "; ".join(dict.fromkeys(cure for _, cure in reasons))
+        yield (
+            f"`strategy: {name}` runs new tasks beside the old ones, and they would be in each other's way, because "
+            f"{why}; to avoid it write `strategy: rolling`, or {cure}"
+        )
     if not any(port.ingress for port in spec.task.container.ports):
         yield (
             f"no port of it is published through the proxy, so there is no traffic to compare: `strategy: {name}` is "

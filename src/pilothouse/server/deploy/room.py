@@ -12,7 +12,7 @@ from pilothouse.model.objects import Node, Service, Task
 from pilothouse.model.release_api import PlannedAction
 from pilothouse.model.spec import Mode, UpdateOrder
 from pilothouse.model.states import TaskState
-from pilothouse.server.deploy.pace import rule_of
+from pilothouse.server.deploy.pace import at_once, is_staged, rule_of
 from pilothouse.server.deploy.prospect import Prospect
 from pilothouse.store.interface import ReadTx
 
@@ -51,7 +51,8 @@ def no_place(prospect: Prospect, here: Around) -> Iterator[str]:
     if prospect.action not in _NEW_TASKS or not here.nodes:
         return
     table = Table(list(here.nodes), list(here.live))
-    beside = prospect.action is PlannedAction.REPLACE and rule_of(prospect, here.base).order is UpdateOrder.START_FIRST
+    start_first = is_staged(prospect, here.base) or rule_of(prospect, here.base).order is UpdateOrder.START_FIRST
+    beside = prospect.action is PlannedAction.REPLACE and start_first
     refused = [
         placed.message
         for key in _first_ones(prospect, here.base)
@@ -60,7 +61,8 @@ def no_place(prospect: Prospect, here: Around) -> Iterator[str]:
     if not refused:
         return
     if beside:
-        cure = "reserve less, make room, or write `order: stop-first`"
+        other = "`strategy: rolling`" if is_staged(prospect, here.base) else "`order: stop-first`"
+        cure = f"reserve less, make room, or write {other}"
         yield f"an old and a new task need their places at once, and there is not enough: {refused[0]}; {cure}"
     else:
         yield f"{len(refused)} of its tasks would wait for a place: {refused[0]}; reserve less, or make room"
@@ -72,7 +74,7 @@ def _first_ones(prospect: Prospect, base: int) -> list[Key]:
     scene = prospect.scene
     live = {key_of(t) for t in scene.tasks if t.state <= TaskState.RUNNING and t.step < 0} if scene else set()
     if prospect.action is PlannedAction.REPLACE and held:
-        return [key for key in prospect.wanted if key in held][: rule_of(prospect, base).parallelism]
+        return [key for key in prospect.wanted if key in held][: at_once(prospect, base)]
     return [key for key in prospect.wanted if key not in live]
 
 
