@@ -109,6 +109,7 @@ class SimulatedNode:
     most: Counter = field(default_factory=Counter)
     starts: list = field(default_factory=list)
     stops: list = field(default_factory=list)
+    steps: list = field(default_factory=list)
 
     async def run(self):
         """Act on every commit and whenever a container's time has come."""
@@ -177,7 +178,10 @@ class SimulatedNode:
         if task.desired_state is TaskState.READY:
             return TaskState.READY, replace(task.status, message="prepared")
         container.started_at = now
-        self.starts.append((task.service, task.slot, now))
+        if task.step < 0:
+            self.starts.append((task.service, task.slot, now))
+        else:
+            self.steps.append((task.spec.container.image, *task.spec.container.command))
         return self._after_start(task, container, now)
 
     def _after_start(self, task, container, now):

@@ -100,6 +100,7 @@ class FakeHost:
         makers: The installation that made each network and volume, by "network NAME" and "volume NAME".
         capacity: What `describe` says the node has.
         changes: The name of every container that changed, in order, for ever.
+        begun: The name of every container that was started, in order, for ever.
         down: The daemon does not answer; `outage` and `recover` set it.
     """
 
@@ -113,6 +114,7 @@ class FakeHost:
         self.foreign: list[ForeignContainer] = []
         self.capacity = capacity or Resources(cpu_nano=4_000_000_000, memory_bytes=8 << 30, pids=32_768)
         self.changes: list[str] = []
+        self.begun: list[str] = []
         self.down = False
         self._changed = asyncio.Event()
         self._made = 0
@@ -181,6 +183,7 @@ class FakeHost:
 
     def begin(self, container: FakeContainer) -> None:
         """Let the container's script run from now."""
+        self.begun.append(container.plan.name)
         now, image = self.clock.now(), container.image
         addresses = {e.network: e.ipv4_address or self._address(container, e.network) for e in container.plan.endpoints}
         container.change(
