@@ -35,6 +35,7 @@ class Rehearsal:
     ports: tuple = (PORT,)
     settle: int = 10
     reports: bool = True
+    fingerprint: str = "new"
 
     def __post_init__(self):
         self.now = BEGAN
@@ -92,12 +93,12 @@ class Rehearsal:
             old=self.crowd.old.golden(), new=self.crowd.new.golden(),
             measured_from=self.measured_from, measured_at=self.now,
         )  # fmt: skip
-        self.scene = replace(self.scene, traffic=(found,))
+        self.scene = replace(self.scene, traffic=(replace(found, fingerprint=self.fingerprint),))
 
     def rollout(self, state, **fields):
         """What the orchestrator says from now on, if it is news."""
         web = self.scene.services[0]
-        if web.rollout.state is not state or fields:
+        if web.rollout.state is not state:
             self.scene = replace(
                 self.scene, services=(replace(web, rollout=at(2, state, since=self.now, **fields)),)
             )  # fmt: skip
@@ -111,4 +112,4 @@ class Rehearsal:
             self._made, self._made_at = stage.tasks, self.now
             self.rollout(RolloutState.ROLLING)
         elif self.now - self._made_at >= self.settle:
-            self.rollout(RolloutState.HELD)
+            self.rollout(RolloutState.HELD, held=stage.tasks)

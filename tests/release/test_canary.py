@@ -5,13 +5,14 @@ import statistics
 import pytest
 from msgspec.structs import replace
 
-from pilothouse.model.release import ReleaseKind, ReleaseState
-from pilothouse.model.rollout import RolloutState, Stage
+from pilothouse.model.release import ReleaseKind, ReleaseState, release_id
+from pilothouse.model.rollout import Golden, RolloutState, Stage
 from pilothouse.model.spec import Judge, ReleasePolicy, ReleaseStep, Strategy
 from pilothouse.release.decide import decide, restoration
+from pilothouse.release.measured import reported_until, reports
 from tests.release.crowd import Program
 from tests.release.rehearsal import BEGAN, Rehearsal
-from tests.release.world import failed
+from tests.release.world import failed, release, service, spec, traffic
 
 S = ReleaseState
 GOOD, BAD = Program(), Program(error_rate=0.05)
@@ -140,6 +141,37 @@ def test_people_who_watch_are_told_why_a_step_takes_longer():
     assert found.run().release.state is S.STABLE
 
 
+def test_new_tasks_that_look_worse_are_watched_for_longer_and_then_believed():
+    found = Rehearsal(new=GOOD, reports=False).run(lambda self: self.stage is not None and self.stage.weight == 5)
+
+    def counted(at):
+        seen = {"old": Golden(requests=1900), "new": Golden(requests=100, errors=2)}
+        report = replace(traffic(**seen, measured_from=BEGAN, measured_at=found.stage.since + at), fingerprint="new")
+        found.now = found.stage.since + at
+        found.scene = replace(found.scene, traffic=(report,))
+        found.look()
+        return found.release.verdicts[-1]
+
+    begun = found.stage
+    verdict = counted(30)
+    assert (verdict.outcome, found.stage.step) == ("wait", 0)
+    assert verdict.sentence.startswith("watched for longer, because the new tasks look worse: 2 % of 100 requests")
+    assert found.stage.since == begun.since
+    verdict = counted(90)
+    assert (verdict.outcome, found.stage.step) == ("promote", 1)
+    assert verdict.sentence.startswith("the new tasks were not found to be worse in 3 times the hold")
+
+
+def test_what_proxies_measured_is_taken_from_those_that_still_report():
+    newest = release(2, created_at=BEGAN)
+    gone = replace(traffic(measured_at=BEGAN - 1), node_id="gone")
+    here = traffic(measured_at=BEGAN + 5, new=Golden(requests=7))
+    web = service(spec("web"))
+    assert reports(newest, web, (gone, here)) == (here,)
+    assert reported_until(reports(newest, web, (gone, here))) == BEGAN + 5
+    assert (reports(newest, web, ()), reported_until(())) == ((), 0.0)
+
+
 def test_counts_that_are_late_are_waited_for():
     found = Rehearsal(new=GOOD).run(lambda self: self.stage is not None and self.stage.weight == 5)
     found.run(lambda self: self.now >= self.stage.since + 20)
@@ -156,8 +188,10 @@ def test_a_proxy_that_begins_anew_is_counted_from_there():
     found.run(lambda self: self.now >= self.stage.since + 4)
     fresh = Rehearsal(new=BAD, seed=9)
     found.crowd, found.measured_from = fresh.crowd, found.now
+    began = found.now
     assert found.run().release.state is S.ROLLING_BACK
-    assert found.release.verdicts[-1].new.requests < 3000
+    assert found.now - began < 10
+    assert found.release.verdicts[-1].new == found.scene.traffic[0].new
 
 
 def test_what_was_measured_of_an_earlier_release_is_not_held_against_this_one():
@@ -167,6 +201,29 @@ def test_what_was_measured_of_an_earlier_release_is_not_held_against_this_one():
     found.scene, found.reports = replace(found.scene, traffic=(stale,)), False
     assert found.run().release.state is S.STABLE
     assert found.release.verdicts[0].new.requests == 0
+
+
+def test_counts_of_other_new_tasks_are_not_taken_from_those_of_these():
+    """A release that supersedes a canary: the proxy still tells of that one for a moment."""
+    found = Rehearsal(new=BAD, reports=False).run(lambda self: self.stage is not None)
+    stale = Rehearsal(new=Program(error_rate=0.5), seed=3).run().scene.traffic[0]
+    many = Golden(requests=1_000_000, errors=500_000)
+    stale = replace(stale, fingerprint="other", measured_at=BEGAN + 1, old=many, new=many)
+    found.scene = replace(found.scene, traffic=(stale,))
+    found.run(lambda self: self.stage.weight == 5)
+    assert found.stage.counted.fingerprint == "other"
+    found.reports = True
+    assert found.run().release.state is S.ROLLING_BACK
+    assert found.now - BEGAN < 60
+
+
+def test_tasks_that_are_there_already_are_not_waited_for():
+    """The same new tasks as in the release before, which it superseded: the orchestrator says HELD from the start."""
+    found = Rehearsal(new=GOOD)
+    found.rollout(RolloutState.HELD, held=5)
+    found.look()
+    found.look()
+    assert (found.stage.step, found.stage.weight) == (0, 5)
 
 
 def test_a_paused_app_goes_no_step_further_and_judges_nobody():
@@ -181,12 +238,28 @@ def test_a_paused_app_goes_no_step_further_and_judges_nobody():
     assert found.release.state is S.ROLLING_BACK
 
 
-@pytest.mark.parametrize("fields", [{"base": 0}, {"kind": ReleaseKind.ROLLBACK}, {"kind": ReleaseKind.RESTART}])
-def test_what_has_nothing_to_be_compared_with_or_ran_before_is_rolled_out_without_stages(fields):
+@pytest.mark.parametrize("fields", [{"base": 0}, {"kind": ReleaseKind.ROLLBACK}])
+def test_what_has_nothing_to_be_compared_with_or_was_judged_before_has_no_stages(fields):
     found = Rehearsal(new=GOOD)
     found.scene = replace(found.scene, releases=(replace(found.release, **fields),))
     found.look()
+    assert found.release.stages == {}
+
+
+def test_what_is_only_restarted_is_not_held_back():
+    found = Rehearsal(new=GOOD)
+    found.scene = replace(found.scene, releases=(replace(found.release, kind=ReleaseKind.RESTART),))
+    found.look()
     assert found.stage == Stage(promoted=True, since=BEGAN)
+
+
+def test_what_was_stable_before_is_gone_back_to_without_stages_over_an_unfinished_canary():
+    """Else the unfinished canary would get the traffic that the stable version must have."""
+    found = Rehearsal(new=GOOD)
+    base = replace(found.release, id=release_id("shop", 1), number=1, state=S.STABLE, base=0)
+    found.scene = replace(found.scene, releases=(base, found.release))
+    found.look()
+    assert found.release.stages == {}
 
 
 def test_a_service_that_does_not_change_gets_no_stage():

@@ -126,6 +126,15 @@ def test_errors_that_both_make_alike_convict_nobody():
     assert judge(case(golden(1900, 95), golden(100, 40))).guilty
 
 
+def test_new_tasks_that_got_more_traffic_than_they_were_meant_to_are_excused_by_it():
+    assert not judge(case(golden(1000, 10), golden(1000, 25))).guilty
+    assert judge(case(golden(19_000, 10), golden(1000, 25))).guilty
+
+
+def test_old_tasks_that_get_hardly_any_traffic_are_nothing_to_compare_with():
+    assert judge(case(golden(10, 0), golden(2000, 120))).guilty
+
+
 def test_without_old_traffic_the_manifest_alone_decides():
     assert judge(case(golden(), golden(200, 12), weight=100)).guilty
     assert not judge(case(golden(), golden(200, 2), weight=100)).guilty

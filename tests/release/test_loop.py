@@ -7,13 +7,16 @@ from msgspec.structs import replace
 
 from pilothouse.errors import NotFoundError, PilothouseError, PolicyDeniedError, StoreUnavailableError
 from pilothouse.model.objects import App, Service
-from pilothouse.model.release import Release, ReleaseState, release_id
+from pilothouse.model.release import Release, ReleaseState, Traffic, release_id
 from pilothouse.model.rollout import RolloutState
+from pilothouse.model.spec import ReleasePolicy, ReleaseStep, Strategy
 from pilothouse.model.states import Writer
 from pilothouse.release.loop import Releaser, Restorer, loops
-from pilothouse.release.scene import Scene
+from pilothouse.release.scene import Scene, scene
 from pilothouse.store.memory import MemoryStore
 from pilothouse.supervise import run_term
+from tests.release.crowd import Program
+from tests.release.rehearsal import Rehearsal
 from tests.release.world import app, at, door, failed, fill, release, service, spec
 from tests.scenarios.simulation import JumpingClock
 
@@ -207,3 +210,56 @@ async def test_only_what_can_matter_wakes_the_releaser():
 
     assert not await noted(lambda service: replace(service, notice="somebody should read this"))
     assert await noted(lambda service: replace(service, rollout=at(1, since=160.0)))
+
+
+QUICK = ReleasePolicy(
+    strategy=Strategy.CANARY, steps=tuple(ReleaseStep(weight=weight, hold_seconds=3.0) for weight in (10, 50))
+)
+
+
+async def canary(store, new, dies_at=None, after=False):
+    """A canary from its first look to its end over a store; the releaser dies once, and another one goes on."""
+    found = Rehearsal(new=new, policy=QUICK, settle=1)
+    clock = JumpingClock(found.now)
+    await fill(store, found.scene)
+    mortal = Mortal(store, dies_at, after)
+    while True:
+        releaser = Releaser(mortal, clock)
+        await store.view(releaser.survey)
+        try:
+            await releaser.act()
+        except KilledError:
+            continue
+        found.scene = await store.view(lambda tx: scene(tx, "shop"))
+        if found.release.state is not S.ROLLING:
+            return found, mortal.writes
+        found.second()
+        clock.jump(found.now)
+        await _tell(store, found.scene)
+
+
+async def _tell(store, seen):
+    """Write what the orchestrator and the agent say."""
+
+    def report(tx):
+        for each in seen.traffic:
+            stored = tx.get(Traffic, each.id)
+            tx.put(replace(each, version=stored.version if stored else 0))
+
+    await store.update(Writer.ORCHESTRATOR, lambda tx: [tx.put(each) for each in seen.services])
+    await store.update(Writer.AGENT, report)
+
+
+@pytest.mark.parametrize(
+    ("new", "ends"), [(Program(), S.STABLE), (Program(error_rate=0.3), S.ROLLING_BACK)], ids=["good", "bad"]
+)
+async def test_a_canary_ends_the_same_wherever_the_releaser_dies(new, ends):
+    plain, writes = await canary(MemoryStore(), new)
+    assert plain.release.state is ends
+    for dies_at in range(1, writes + 1):
+        for after in (False, True):
+            found, _ = await canary(MemoryStore(), new, dies_at, after)
+            assert found.release.state is ends
+            assert found.now == plain.now
+            assert found.release.verdicts == plain.release.verdicts
+            assert found.release.stages == plain.release.stages

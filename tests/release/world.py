@@ -43,8 +43,8 @@ def app(revision, **fields):
     return App(id="shop", spec=AppSpec(name="shop"), revision=revision, **fields)
 
 
-def at(number, state=RolloutState.DONE, since=150.0, sentence="", evidence=None):
-    return Rollout(release=number, state=state, since=since, sentence=sentence, evidence=evidence)
+def at(number, state=RolloutState.DONE, since=150.0, sentence="", evidence=None, held=0):
+    return Rollout(release=number, state=state, since=since, sentence=sentence, evidence=evidence, held=held)
 
 
 def failed(number, since=150.0, sentence="the new web.1 keeps failing"):

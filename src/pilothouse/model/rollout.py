@@ -53,6 +53,7 @@ class Rollout(Value, frozen=True, kw_only=True):
         release: The number of the release it is about (`App.revision` when it was written); 0 is none.
         sentence: What it waits for or why it failed; "" if there is nothing to say.
         since: When *state* was entered, in seconds since the epoch.
+        held: With HELD, for how many tasks of its stage that holds.
         evidence: Set with FAILED.
     """
 
@@ -60,6 +61,7 @@ class Rollout(Value, frozen=True, kw_only=True):
     state: RolloutState = RolloutState.DONE
     sentence: str = ""
     since: float = 0.0
+    held: int = 0
     evidence: Evidence | None = None
 
 
@@ -78,8 +80,13 @@ class Golden(Value, frozen=True, kw_only=True):
 
 
 class Counted(Value, frozen=True, kw_only=True):
-    """What had been counted of both sets at some moment; the judge looks at what came after."""
+    """What had been counted of both sets at some moment; the judge looks at what came after.
 
+    Attributes:
+        fingerprint: Of the new tasks that were counted; "" if nothing was.
+    """
+
+    fingerprint: str = ""
     old: Golden = Golden()
     new: Golden = Golden()
 

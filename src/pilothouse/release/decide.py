@@ -101,7 +101,8 @@ def _newest(seen: Scene, release: Release, now: float) -> tuple[Release, float |
 
 def _look(seen: Scene, release: Release, service: Service, now: float) -> Progress:
     answer = rollout(seen, release, service)
-    return progress(release, service, answer, seen.traffic, now, paused=seen.app.paused)
+    base = next((each for each in seen.releases if each.number == release.base), None)
+    return progress(release, service, answer, seen.traffic, now, base=base, paused=seen.app.paused)
 
 
 def _noted(release: Release, looks: Mapping[str, Progress]) -> Release:

@@ -15,7 +15,7 @@ from pilothouse.model.objects import Service
 from pilothouse.model.release import Release, ReleaseKind, Traffic, Verdict
 from pilothouse.model.rollout import Counted, Rollout, RolloutState, Stage
 from pilothouse.model.spec import ReleaseStep
-from pilothouse.model.strategy import steps_of, tasks_of
+from pilothouse.model.strategy import goes_in_stages, steps_of, tasks_of
 from pilothouse.release.judge import ALPHA, Case, Opinion, judge
 from pilothouse.release.measured import after, counted, reported_until, reports
 
@@ -55,6 +55,7 @@ def progress(
     traffic: Sequence[Traffic],
     now: float,
     *,
+    base: Release | None = None,
     paused: bool = False,
 ) -> Progress:
     """Return how far *service* may go in *release*.
@@ -65,10 +66,11 @@ def progress(
         rollout: What the orchestrator says of it for this release, or None if it has not answered.
         traffic: All of the app's.
         now: The time.
+        base: The release that *release* would go back to, if it is kept.
         paused: A person paused the app: nothing goes further, and nobody is judged.
     """
     stage = release.stages.get(service.name)
-    if rollout is None or not steps_of(service.spec.release):
+    if rollout is None or not goes_in_stages(release, base, service.name):
         return Progress(stage=stage)
     if stage is None or rollout.state is RolloutState.DONE:
         return Progress(stage=_opened(release, service, rollout, now))
@@ -87,8 +89,8 @@ def _opened(release: Release, service: Service, rollout: Rollout, now: float) ->
     stage = release.stages.get(service.name)
     if rollout.state is RolloutState.DONE:
         return stage if stage is None or stage.promoted else replace(stage, promoted=True, since=now)
-    if release.kind is not ReleaseKind.DEPLOY or not release.base:
-        # What ran before is known to work, and a first release has nothing to be compared with.
+    if release.kind is ReleaseKind.RESTART:
+        # It runs already, so it is known to work.
         return Stage(promoted=True, since=now)
     return Stage(tasks=tasks_of(service.spec.release, 0, service.spec.replicas), since=now)
 
@@ -99,7 +101,7 @@ def _held(
     """Return what comes after the new tasks of *stage* were ready and have settled."""
     step = steps_of(service.spec.release)[stage.step]
     if stage.weight != step.weight:
-        if stage.counted is None and rollout.since < stage.since:
+        if rollout.held < stage.tasks:
             # It was written before the orchestrator saw this stage, so it is about the tasks of the one before.
             return Progress(stage=stage)
         return _watched(_weighted(stage, step, found, now), step, now)
@@ -164,7 +166,7 @@ def _next(service: Service, stage: Stage, found: Sequence[Traffic], now: float) 
         return Progress(stage=replace(stage, promoted=True, since=now, counted=None, warmed=None))
     tasks = tasks_of(policy, stage.step + 1, service.spec.replicas)
     following = Stage(step=stage.step + 1, tasks=tasks, weight=stage.weight, since=now)
-    if tasks != stage.tasks:
+    if tasks > stage.tasks:
         return Progress(stage=following)
     step = steps[following.step]
     return _watched(_weighted(following, step, found, now), step, now)
