@@ -191,7 +191,11 @@ def test_an_update_never_has_too_many_tasks_and_never_too_few_ready_ones(seed, r
             world.deploy(spec(image=f"overtaken {turn}", replicas=replicas, update=update))
         if turn == 100:
             world.deploy(spec(image="new", replicas=replicas, update=update))
-        assert len(world.live()) <= replicas + width
+        assert len([task for task in world.live() if task.desired_state is TaskState.RUNNING]) <= replicas + width
+        waiting = [task for task in world.live() if task.desired_state is TaskState.READY]
+        new = [task for task in waiting if task.spec == world.service().spec.task]
+        assert turn > 20 or len(new) <= 2 * width, "at most those whose turn it is and as many ahead"
+        assert len(new) <= 4 * width
         assert sum(is_ready(task) for task in world.live()) >= replicas - width
         if order is UpdateOrder.START_FIRST:
             assert sum(is_ready(task) for task in world.live()) >= replicas

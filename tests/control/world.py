@@ -19,6 +19,8 @@ from pilothouse.model.objects import (
     Task,
 )
 from pilothouse.model.ownership import check_write
+from pilothouse.model.release import Release, ReleaseKind, release_id
+from pilothouse.model.rollout import Stage
 from pilothouse.model.spec import AppSpec, Condition, Dependency, Resources, ServiceSpec, TaskSpec
 from pilothouse.model.states import TaskState, Writer
 
@@ -85,7 +87,36 @@ class World:
 
     # a person's part
 
-    def deploy(self, *services, app="shop"):
+    def release(self, *services, app="shop", base=1, **fields):
+        """Deploy with a record of it; *base* is the stable release before."""
+        back = fields.get("kind") is ReleaseKind.ROLLBACK
+        self.deploy(*services, app=app, rolling_back=back)
+        made = self.get(App, app)
+        images = {service.name: service.image for service in self.find(Service, app=app)}
+        restarts = {service.name: service.restarts_requested for service in self.find(Service, app=app)}
+        return self.put(
+            Release(
+                id=release_id(app, made.revision), app=app, number=made.revision, spec=made.spec, images=images,
+                restarts=restarts, base=base if made.revision > 1 else 0, created_at=self.now, **fields,
+            )
+        )  # fmt: skip
+
+    def stage(self, service="web", **fields):
+        """The releaser lets the newest release go so far with *service*."""
+        self.writer = Writer.RELEASER
+        app = self.get(App, "shop")
+        release = self.get(Release, release_id("shop", app.revision))
+        self.put(replace(release, stages={**release.stages, service: Stage(since=self.now, **fields)}))
+
+    def pause(self, app="shop"):
+        self.writer = Writer.API
+        self.put(replace(self.get(App, app), paused=True, paused_by="alice"))
+
+    def resume(self, app="shop"):
+        self.writer = Writer.API
+        self.put(replace(self.get(App, app), paused=False, paused_by="", resumed_at=self.now))
+
+    def deploy(self, *services, app="shop", rolling_back=False):
         self.writer = Writer.API
         stored = self.get(App, app)
         whole = AppSpec(name=app, services=services)
@@ -99,7 +130,7 @@ class World:
             if old is None:
                 self.put(Service(id=f"{app}/{each.name}", app=app, name=each.name, spec=each, image=image))
             else:
-                self.put(replace(old, spec=each, image=image, removing=False))
+                self.put(replace(old, spec=each, image=image, removing=False, rolling_back=rolling_back))
         for old in self.find(Service, app=app):
             if old.name not in {each.name for each in services}:
                 self.put(replace(old, removing=True))

@@ -6,7 +6,7 @@ import pytest
 
 from pilothouse import backoff
 from pilothouse.compose.convert import files
-from pilothouse.control.orchestrators import reaper, restart, retention, rollout, updater
+from pilothouse.control.orchestrators import failures, reaper, restart, retention, rollout
 from pilothouse.control.resources import ports
 from pilothouse.model import container, hardening, spec
 from pilothouse.model.validate import MAX_REPLICAS, MAX_TASKS
@@ -34,8 +34,8 @@ WAITS = [f"{BACKOFF['first']:g} s", f"{BACKOFF['cap']:g} s", f"{100 * BACKOFF['j
         ("kept of dead tasks", [f"last {reaper.KEPT_PER_SERVICE} of a", f"{reaper.KEPT_SECONDS / 86_400:g} days"]),
         ("kept releases", [f"newest {retention.KEPT_RELEASES}"]),
         ("`update_config.monitor`", [f"{rollout.SETTLE_SECONDS:g} s"]),
-        ("`update_config.failure_action`", [f"{updater.FAILURES_THAT_STOP} failures"]),
-        ("a new task that does not get ready", [f"{updater.DEADLINE_SECONDS:g} s"]),
+        ("`update_config.failure_action`", [f"{failures.FAILURES_THAT_STOP} failures"]),
+        ("a new task that does not get ready", [f"{rollout.DEADLINE_SECONDS:g} s"]),
         ("`probes.*.interval`, `timeout`", [f"{PROBE.interval_seconds:g} s, {PROBE.timeout_seconds:g} s"]),
         ("`probes.*.failures`, `successes`", [f"{PROBE.failures}, {PROBE.successes}"]),
         ("`cap_add`, `cap_drop`", hardening.DEFAULT_CAPABILITIES),

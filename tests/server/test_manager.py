@@ -12,7 +12,7 @@ from pilothouse.governance.secrets.seal import load_vault
 from pilothouse.ids import SeededIds
 from pilothouse.model.api import DeployRequest, GrantRequest, ImageRequest
 from pilothouse.model.objects import Health, NodeDescription, TaskStatus
-from pilothouse.model.spec import Resources
+from pilothouse.model.spec import Resources, UpdatePolicy
 from pilothouse.model.states import TaskState
 from pilothouse.model.wire import TaskReport
 from pilothouse.server.manager import Manager
@@ -35,7 +35,8 @@ async def obey(link):
             stopping = task.desired_state is TaskState.SHUTDOWN
             state = TaskState.SHUTDOWN if stopping else min(task.desired_state, TaskState.RUNNING)
             ready = state is TaskState.RUNNING
-            status = TaskStatus(message="simulated", since=1.0, started_at=1.0, ready=ready, health=Health.NONE)
+            started = None if state is TaskState.READY else 1.0
+            status = TaskStatus(message="simulated", since=1.0, started_at=started, ready=ready, health=Health.NONE)
             reports.append(TaskReport(task_id=task.id, state=state, status=status))
         await link.report(tuple(reports))
 
@@ -79,7 +80,11 @@ def until(client, condition):
 async def test_an_app_is_deployed_runs_changes_and_goes(tmp_path):
     async with running(tmp_path) as client:
         call = asyncio.to_thread
-        made = await call(client.deploy, DeployRequest(spec=shop(service("web", "web:1", replicas=3))), "key-1")
+        made = await call(
+            client.deploy,
+            DeployRequest(spec=shop(service("web", "web:1", replicas=3, update=UpdatePolicy(monitor_seconds=0.0)))),
+            "key-1",
+        )
         assert made.created == ("web",)
         view = await call(until, client, lambda app: app.converged)
         assert (view.services[0].running, view.services[0].healthy) == (3, 3)

@@ -1,12 +1,12 @@
 """Objects as people see them: what the API answers, made from a snapshot by pure functions."""
 
 from pilothouse.control.orchestrators.endings import duration, how_it_ended
+from pilothouse.control.orchestrators.failures import FAILURES_THAT_STOP
 from pilothouse.control.orchestrators.restart import STABLE_SECONDS, Next, after
 from pilothouse.control.orchestrators.rollout import SETTLE_SECONDS
 from pilothouse.control.orchestrators.scene import Slot, is_ready, place_name, slots
 from pilothouse.control.orchestrators.scenes import Scenes
 from pilothouse.control.orchestrators.steps import failed_step
-from pilothouse.control.orchestrators.updater import FAILURES_THAT_STOP
 from pilothouse.model.api import AppView, ServiceView, TaskView
 from pilothouse.model.counts import count, in_a_row
 from pilothouse.model.names import display_name
@@ -250,7 +250,7 @@ def _waits_for(service: Service, wanted: list[Slot], live: list[Task], by_id: di
 
 
 def _slot_sentence(slot: Slot, by_id: dict[str, Task]) -> str:
-    if slot.outdated and slot.current is None:
+    if slot.outdated and (slot.current is None or slot.current.desired_state is TaskState.READY):
         return "runs on an older spec and has yet to be replaced"
     task = slot.current or next(iter(slot.stopping), slot.latest)
     if task is None:

@@ -21,9 +21,9 @@ def carry_out(tx: WriteTx, scene: Scene, decision: Decision, now: float, ids: Id
             tx.put(wanted(by_id[change.task_id], change))
         else:
             tx.put(created(scene, change, by_id.get(change.like), now, ids.new()))
-    service = replace(scene.service, notice=decision.notice, steps=remembered_steps(scene, decision.ended))
-    if service != scene.service:
-        tx.put(service)
+    rollout = decision.rollout or scene.service.rollout
+    steps = remembered_steps(scene, decision.ended)
+    tx.put(replace(scene.service, notice=decision.notice, rollout=rollout, steps=steps))
 
 
 def wanted(task: Task, change: Desire) -> Task:

@@ -1,7 +1,7 @@
 """What a decider decided, as data: each change carries the sentence that says why."""
 
 from pilothouse.model.base import Value
-from pilothouse.model.rollout import StepRecord
+from pilothouse.model.rollout import Rollout, StepRecord
 from pilothouse.model.states import TaskState
 
 
@@ -38,11 +38,13 @@ class Decision(Value, frozen=True, kw_only=True):
 
     Attributes:
         notice: What the service's notice should be; "" takes it away.
+        rollout: What the service's rollout should be; None leaves it as it is.
         wake_at: When to look again even if nothing happens, or None.
         ended: Steps that ended and are not remembered yet.
     """
 
     changes: tuple[Create | Desire, ...] = ()
     notice: str = ""
+    rollout: Rollout | None = None
     wake_at: float | None = None
     ended: tuple[StepRecord, ...] = ()

@@ -2,9 +2,10 @@
 
 from pilothouse.control.orchestrators.endings import how_it_ended
 from pilothouse.control.orchestrators.plan import Plan
-from pilothouse.control.orchestrators.restart import Next, after
+from pilothouse.control.orchestrators.progress import is_done, report_job
+from pilothouse.control.orchestrators.restart import Next
 from pilothouse.control.orchestrators.scene import Key, Scene, Slot, place_name
-from pilothouse.control.orchestrators.vacancy import Gate, fill, release
+from pilothouse.control.orchestrators.vacancy import Gate, after_resume, fill, release
 from pilothouse.model.states import TaskState
 
 
@@ -21,13 +22,15 @@ def keep(scene: Scene, by_key: dict[Key, Slot], keys: tuple[Key, ...], plan: Pla
             release(scene, slot, gate, plan, start_first=False)
         elif slot.vacant and not slot.completed:
             _again(scene, slot, gate, plan)
+    if not is_done(scene):
+        report_job(scene, by_key, [by_key[key] for key in keys], gate, plan)
 
 
 def _again(scene: Scene, slot: Slot, gate: Gate, plan: Plan) -> None:
     latest = slot.latest
     if latest is not None and latest.fingerprint == scene.fingerprint:
         ended_badly = latest.state is not TaskState.COMPLETE and latest.desired_state is not TaskState.SHUTDOWN
-        verdict = after(latest, scene.service.spec.restart, plan.now)
+        verdict = after_resume(scene, latest, plan.now)
         if verdict.next is Next.LEAVE and ended_badly:
             name = place_name(scene.service, slot.key)
             plan.notice(f"the job {name} failed: it {how_it_ended(latest)}, and its restart policy allows no other try")

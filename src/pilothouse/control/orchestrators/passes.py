@@ -41,7 +41,9 @@ def look(tx: ReadTx, service_ids: list[str], now: float) -> dict[str, Found]:
             found[service_id] = Found()
             continue
         decision = decide(scene, now)
-        changes = bool(decision.changes or decision.ended) or decision.notice != scene.service.notice
+        service = scene.service
+        said = (decision.notice, decision.rollout or service.rollout)
+        changes = bool(decision.changes or decision.ended) or said != (service.notice, service.rollout)
         found[service_id] = Found(changes=changes, wake_at=decision.wake_at)
     return found
 

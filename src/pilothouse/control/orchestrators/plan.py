@@ -3,7 +3,7 @@
 from pilothouse.control.orchestrators.changes import Create, Decision, Desire
 from pilothouse.control.orchestrators.scene import Slot
 from pilothouse.model.objects import Task
-from pilothouse.model.rollout import StepRecord
+from pilothouse.model.rollout import Rollout, StepRecord
 from pilothouse.model.states import TaskState
 
 
@@ -16,6 +16,7 @@ class Plan:
         self._notices: list[str] = []
         self._ended: list[StepRecord] = []
         self._wake_at: float | None = None
+        self._rollout: Rollout | None = None
 
     def create(self, create: Create) -> None:
         """Have a task made; one that waits for a time is looked at again then."""
@@ -53,6 +54,10 @@ class Plan:
         if sentence not in self._notices:
             self._notices.append(sentence)
 
+    def report(self, rollout: Rollout) -> None:
+        """Say how far the newest release has come here."""
+        self._rollout = rollout
+
     def look_again(self, at: float) -> None:
         """Ask for another look at a time, if it is yet to come."""
         if at > self.now and (self._wake_at is None or at < self._wake_at):
@@ -63,6 +68,7 @@ class Plan:
         return Decision(
             changes=tuple(self._changes),
             notice="; ".join(self._notices),
+            rollout=self._rollout,
             wake_at=self._wake_at,
             ended=tuple(self._ended),
         )

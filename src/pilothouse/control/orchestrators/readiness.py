@@ -2,8 +2,8 @@
 
 from pilothouse.control.orchestrators.endings import duration
 from pilothouse.control.orchestrators.plan import Plan
+from pilothouse.control.orchestrators.rollout import DEADLINE_SECONDS
 from pilothouse.control.orchestrators.scene import Key, Scene, Slot, place_name
-from pilothouse.control.orchestrators.updater import DEADLINE_SECONDS
 from pilothouse.model.objects import Health, Task
 from pilothouse.model.states import TaskState
 
@@ -22,7 +22,7 @@ def unpassed(task: Task) -> str:
 
 
 def mind_the_start(scene: Scene, by_key: dict[Key, Slot], keys: tuple[Key, ...], plan: Plan) -> None:
-    """Say so once a task has run for `DEADLINE_SECONDS` without ever passing its checks; it is left running.
+    """Say so once a task has run until its deadline without ever passing its checks; it is left running.
 
     A slot that is being updated is the updater's.
     """
@@ -33,10 +33,12 @@ def mind_the_start(scene: Scene, by_key: dict[Key, Slot], keys: tuple[Key, ...],
             continue
         if task.desired_state is not TaskState.RUNNING or task.status.started_at is None:
             continue
-        deadline = task.status.started_at + DEADLINE_SECONDS
+        written = scene.service.spec.release.deadline_seconds
+        allowed = DEADLINE_SECONDS if written is None else written
+        deadline = task.status.started_at + allowed
         plan.look_again(deadline)
         if deadline <= plan.now:
             plan.notice(
                 f"{place_name(scene.service, key)} runs, but {unpassed(task)} has not passed in "
-                f"{duration(DEADLINE_SECONDS)}; it is left running and is asked on"
+                f"{duration(allowed)}; it is left running and is asked on"
             )

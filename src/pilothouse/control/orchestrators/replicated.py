@@ -1,12 +1,12 @@
 """Replicated services: slots 1 to N, each with one task that should run."""
 
+from pilothouse.control.orchestrators.course import Course, course_of
 from pilothouse.control.orchestrators.plan import Plan
-from pilothouse.control.orchestrators.rollout import update_order
-from pilothouse.control.orchestrators.scene import Key, Scene, Slot
-from pilothouse.control.orchestrators.updater import advance, stopped_by_failures, withdraw
-from pilothouse.control.orchestrators.vacancy import Gate, fill, release
+from pilothouse.control.orchestrators.progress import is_done, report
+from pilothouse.control.orchestrators.scene import Key, Scene, Slot, is_ready
+from pilothouse.control.orchestrators.updater import advance, awaits_its_turn, withdraw
+from pilothouse.control.orchestrators.vacancy import Gate, fill, heal_beside, release, release_again
 from pilothouse.model.objects import Service
-from pilothouse.model.spec import UpdateOrder
 from pilothouse.model.states import TaskState
 
 
@@ -17,25 +17,40 @@ def wanted(service: Service) -> tuple[Key, ...]:
 
 def keep(scene: Scene, by_key: dict[Key, Slot], keys: tuple[Key, ...], plan: Plan) -> None:
     """Decide for each wanted slot; *by_key* gets an empty slot for each key it lacks."""
-    gate = Gate(scene)
     kept = [by_key.setdefault(key, Slot(key=key)) for key in keys]
     unsettled = [slot for slot in kept if not _at_rest(slot)]
-    if not unsettled:
+    if not unsettled and is_done(scene):
         return
-    updating = any(slot.outdated for slot in unsettled)
-    failing = stopped_by_failures(scene, kept, plan.now) if updating or _lost_old(scene, unsettled) else ()
+    gate = Gate(scene)
+    course = course_of(scene, kept, plan)
     for slot in unsettled:
         for extra in slot.extra:
             plan.withdraw(slot, extra, "its slot has another task already")
-    withdraw(scene, unsettled, failing, gate, plan)
-    start_first = update_order(scene.service.spec) is UpdateOrder.START_FIRST
+    withdraw(scene, unsettled, course, gate, plan)
     for slot in unsettled:
-        if slot.vacant:
-            fill(scene, slot, gate, plan, revive=bool(failing))
-        else:
-            release(scene, slot, gate, plan, start_first=start_first)
+        _tend(scene, slot, course, gate, plan)
     if any(slot.outdated for slot in unsettled):
-        advance(scene, kept, failing, gate, plan)
+        advance(scene, kept, course, gate, plan)
+    report(scene, by_key, kept, course, gate, plan)
+
+
+def _tend(scene: Scene, slot: Slot, course: Course, gate: Gate, plan: Plan) -> None:
+    """See to it that something lives in a slot, and that what waits for nothing but a time or a condition goes on."""
+    release_again(slot, gate, plan)
+    if slot.vacant:
+        if course.admits(slot) or slot.latest is not None:
+            fill(scene, slot, gate, plan, revive=course.keeps_old(slot))
+    elif not awaits_its_turn(scene, slot, course, gate) and not (
+        _lost_old(slot, course) and heal_beside(scene, slot, gate, plan)
+    ):
+        release(scene, slot, gate, plan, start_first=course.start_first)
+
+
+def _lost_old(slot: Slot, course: Course) -> bool:
+    """Whether *slot* may be short of the old task that should be in it beside the new one."""
+    if slot.current is None or slot.outdated or slot.stopping:
+        return False
+    return course.stage is not None or (course.keeps_old(slot) and not is_ready(slot.current))
 
 
 def _at_rest(slot: Slot) -> bool:
@@ -46,11 +61,4 @@ def _at_rest(slot: Slot) -> bool:
         and not slot.outdated
         and not slot.stopping
         and not slot.extra
-    )
-
-
-def _lost_old(scene: Scene, unsettled: list[Slot]) -> bool:
-    """Whether a task of an older spec died by itself, so that it matters whether the update has stopped."""
-    return any(
-        slot.vacant and slot.latest is not None and slot.latest.fingerprint != scene.fingerprint for slot in unsettled
     )

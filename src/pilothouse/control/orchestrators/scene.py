@@ -31,6 +31,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         app: None if it is gone, which makes the service leave.
         release: The newest one of the app; None if it was deployed before there were any.
+        in_stages: That release lets the service have new tasks only stage by stage.
         leaving: The service or its whole app is being removed.
         asked_by: Who wanted it so, as a clause: "deployed by alice (revision 3)".
         tasks: All of the service that are or were in a slot, dead ones included.
@@ -43,6 +44,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str
     app: App | None = None
     release: Release | None = None
+    in_stages: bool = False
     leaving: bool = False
     asked_by: str = ""
     tasks: tuple[Task, ...] = ()

@@ -5,8 +5,9 @@ from pilothouse.control.orchestrators.scene import Neighbour, Scene
 from pilothouse.model.fingerprint import fingerprint
 from pilothouse.model.objects import App, Config, Node, Secret, Service, Task
 from pilothouse.model.release import Release, release_id
-from pilothouse.model.spec import Mode
+from pilothouse.model.spec import Mode, Strategy
 from pilothouse.model.states import TaskState
+from pilothouse.model.strategy import goes_in_stages
 from pilothouse.store.interface import ReadTx
 
 
@@ -18,6 +19,7 @@ class Scenes:
         self._services: dict[str, Service | None] = {}
         self._apps: dict[str, App | None] = {}
         self._releases: dict[str, Release | None] = {}
+        self._bases: dict[str, Release | None] = {}
         self._tasks: dict[str, tuple[tuple[Task, ...], tuple[Task, ...]]] = {}
         self._prints: dict[str, str] = {}
         self._members: dict[str, list[Service]] = {}
@@ -41,6 +43,14 @@ class Scenes:
         if app.id not in self._releases:
             self._releases[app.id] = self._tx.get(Release, release_id(app.id, app.revision))
         return self._releases[app.id]
+
+    def _base(self, service: Service, release: Release) -> Release | None:
+        """Return the stable release before *release*, read only for a service that could go in stages."""
+        if service.spec.release.strategy is Strategy.ROLLING or not release.base:
+            return None
+        if release.app not in self._bases:
+            self._bases[release.app] = self._tx.get(Release, release_id(release.app, release.base))
+        return self._bases[release.app]
 
     def services(self, app: str) -> list[Service]:
         """Return the services of an app, ordered by id."""
@@ -130,11 +140,13 @@ class Scenes:
         app = self.app(service.app)
         leaving = service.removing or app is None or app.removing
         secrets, configs = self.file_versions(service)
+        release = None if app is None else self.release(app)
         return Scene(
             service=service,
             fingerprint=self.fingerprint(service),
             app=app,
-            release=None if app is None else self.release(app),
+            release=release,
+            in_stages=release is not None and goes_in_stages(release, self._base(service, release), service.name),
             leaving=leaving,
             asked_by=_asked_by(service, app),
             tasks=self.tasks(service),

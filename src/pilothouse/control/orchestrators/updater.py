@@ -1,110 +1,110 @@
 """A changed spec reaches the tasks: which outdated ones may be replaced now, so that enough of them always run.
 
-Never more than replicas + parallelism tasks, never fewer than replicas - parallelism ready ones on our account. A new
-version that keeps failing stops the update where it is; what is left of the old one keeps running.
+Never more than replicas + parallelism started tasks, never fewer than replicas - parallelism ready ones on our account.
+A slot is *begun* once its new task may start (start-first) or its old one was told to stop (stop-first); before that
+its new task can be there already, made and prepared, and waits for its turn. So nothing has to be remembered: how far
+the rollout has come is what the tasks show.
 """
 
-from pilothouse.control.orchestrators.endings import duration, how_it_ended
+from pilothouse.control.orchestrators.course import Course
+from pilothouse.control.orchestrators.failures import released_at
 from pilothouse.control.orchestrators.plan import Plan
-from pilothouse.control.orchestrators.restart import Next, after
-from pilothouse.control.orchestrators.rollout import parallelism, policy_of, settled_at, update_order
-from pilothouse.control.orchestrators.scene import Scene, Slot, is_ready, place_name
-from pilothouse.control.orchestrators.vacancy import Gate, create_beside, follow
+from pilothouse.control.orchestrators.restart import Next
+from pilothouse.control.orchestrators.rollout import settled_at
+from pilothouse.control.orchestrators.scene import Scene, Slot, is_ready
+from pilothouse.control.orchestrators.vacancy import Gate, after_resume, create_beside, follow
 from pilothouse.model.objects import Task
-from pilothouse.model.spec import UpdateOrder
 from pilothouse.model.states import TaskState
 
-FAILURES_THAT_STOP = 3
-RECOVERED_SECONDS = 60.0
-DEADLINE_SECONDS = 600.0
 
-
-def stopped_by_failures(scene: Scene, wanted: list[Slot], now: float) -> tuple[Slot, ...]:
-    """Return the slots whose new version keeps failing, if they are so many that the update must stop; else ()."""
-    if scene.service.spec.update.failure_action == "continue":
-        return ()
-    failing = tuple(slot for slot in wanted if _is_failing(scene, slot, now))
-    allowed = (scene.service.spec.update.max_failure_ratio or 0.0) * len(wanted)
-    return failing if len(failing) > allowed else ()
-
-
-def withdraw(scene: Scene, slots: list[Slot], failing: tuple[Slot, ...], gate: Gate, plan: Plan) -> None:
+def withdraw(scene: Scene, slots: list[Slot], course: Course, gate: Gate, plan: Plan) -> None:
     """Stop the outdated tasks that may go now: replaced, overtaken by a later change, or never started."""
     for slot in slots:
-        if not slot.outdated:
-            continue
-        if slot.current is not None:
-            _switch(scene, slot, gate, plan)
+        if slot.outdated and slot.current is not None:
+            _switch(scene, slot, course, plan)
         elif len(slot.outdated) > 1:
             # Only the better of two tasks of an overtaken update stays until a newer one is ready.
             best = max(slot.outdated, key=lambda old: (is_ready(old), old.state, -old.created_at, old.id))
             for old in [old for old in slot.outdated if old is not best]:
                 plan.withdraw(slot, old, f"overtaken: the service has changed again: {scene.asked_by}")
-        if not failing and _is_idle(scene, slot) and _superseded(slot) and not gate.keeps(slot.outdated[0]):
+        free = not (course.stopped or course.paused) and course.admits(slot)
+        if free and _never_ran(scene, slot) and not gate.keeps(slot.outdated[0]):
             plan.withdraw(slot, slot.outdated[0], f"never ran, and the service has changed since: {scene.asked_by}")
 
 
-def advance(scene: Scene, wanted: list[Slot], failing: tuple[Slot, ...], gate: Gate, plan: Plan) -> None:
-    """Decide where the update of *wanted* goes on; at least one slot has an outdated task that stays for now."""
+def awaits_its_turn(scene: Scene, slot: Slot, course: Course, gate: Gate) -> bool:
+    """Whether the new task of *slot* is there but its old one was not touched yet, and so may still be left alone."""
+    new = slot.current
+    if new is None or not slot.outdated or new.desired_state is not TaskState.READY:
+        return False
+    return not (course.start_first and _follows_a_new_one(scene, new, gate))
+
+
+def advance(scene: Scene, wanted: list[Slot], course: Course, gate: Gate, plan: Plan) -> None:
+    """Decide where the rollout over *wanted* goes on; at least one slot has an outdated task that stays for now."""
     for slot in wanted:
         if slot.outdated and slot.current is None and not slot.stopping and _has_tried(scene, slot):
             follow(scene, slot, gate, plan)
-    if failing:
-        _say_stopped(scene, wanted, failing[0], plan)
-    if failing or gate.first:
+    if course.stopped or course.paused or gate.first:
         return
-    candidates = [slot for slot in wanted if _is_idle(scene, slot)]
-    room = parallelism(scene.service.spec, len(wanted)) - sum(_in_motion(scene, slot, plan) for slot in wanted)
-    if room <= 0 or not candidates or _in_delay(scene, wanted, plan):
-        return
-    start_first = update_order(scene.service.spec) is UpdateOrder.START_FIRST
-    candidates.sort(key=lambda slot: (is_ready(slot.outdated[0]), slot.key))
-    for slot in candidates[:room]:
-        create_beside(scene, slot, gate, plan, slot.outdated[0], start_first=start_first)
+    queue = [
+        slot
+        for slot in wanted
+        if course.admits(slot) and (_is_idle(scene, slot) or awaits_its_turn(scene, slot, course, gate))
+    ]
+    # What does not run well goes first, then what is prepared; what has failed already, as far as it may, goes last.
+    queue.sort(key=lambda slot: (slot.key in course.failed, is_ready(slot.outdated[0]), slot.current is None, slot.key))
+    width = course.rule.parallelism if course.stage is None else len(wanted)
+    room = width - sum(_in_motion(scene, slot, course, gate, plan) for slot in wanted)
+    if room > 0 and _in_delay(wanted, course, plan):
+        room = 0
+    room = max(0, room)
+    for slot in queue[:room]:
+        _begin(scene, slot, course, gate, plan)
+    for slot in queue[room : room + width]:
+        if slot.current is None:
+            create_beside(scene, slot, gate, plan, slot.outdated[0], start_first=course.start_first, ahead=True)
 
 
-def _switch(scene: Scene, slot: Slot, gate: Gate, plan: Plan) -> None:
-    """Stop the old task of a slot once its replacement is far enough."""
-    new = slot.current
+def _begin(scene: Scene, slot: Slot, course: Course, gate: Gate, plan: Plan) -> None:
+    new, old = slot.current, slot.outdated[0]
     if new is None:
-        return
-    if new.desired_state is TaskState.READY:
-        held = new.not_before > plan.now or gate.holds(gate.predecessor(new))
-        if update_order(scene.service.spec) is UpdateOrder.START_FIRST or held or new.state < TaskState.READY:
-            return
+        create_beside(scene, slot, gate, plan, old, start_first=course.start_first)
+    elif new.not_before > plan.now:
+        plan.look_again(new.not_before)
+    elif course.start_first:
+        plan.want(new, TaskState.RUNNING, "is to be ready before the task it replaces is stopped")
+    elif new.state >= TaskState.READY and not gate.holds(gate.predecessor(new)):
         why = f"makes room for {new.id}, which is prepared and made from the changed service: {scene.asked_by}"
-    else:
-        settled = settled_at(new, policy_of(scene, 1))
-        if settled is None or settled > plan.now:
-            _mind_the_deadline(scene, slot, new, settled, plan)
-            return
-        why = f"replaced by {new.id}, which is ready and made from the changed service: {scene.asked_by}"
+        for each in list(slot.outdated):
+            plan.withdraw(slot, each, why)
+
+
+def _switch(scene: Scene, slot: Slot, course: Course, plan: Plan) -> None:
+    """Stop the old task of a slot once the new one has been ready for as long as it must."""
+    new = slot.current
+    if new is None or new.desired_state is TaskState.READY or course.paused:
+        return
+    settled = settled_at(new, course.rule)
+    if settled is None or settled > plan.now:
+        plan.look_again(settled or 0.0)
+        return
     for old in list(slot.outdated):
-        plan.withdraw(slot, old, why)
+        # What an earlier release made after the task that is to stay is the remnant of a change that was taken back.
+        if (course.stopped or course.stage is not None) and new.created_at < old.created_at < released_at(scene):
+            plan.withdraw(slot, old, f"the change it was made for was taken back: {scene.asked_by}")
+        elif not course.stopped and course.stage is None:
+            why = f"replaced by {new.id}, which is ready and made from the changed service: {scene.asked_by}"
+            plan.withdraw(slot, old, why)
 
 
-def _mind_the_deadline(scene: Scene, slot: Slot, new: Task, settled: float | None, plan: Plan) -> None:
-    if settled is not None:
-        plan.look_again(settled)
-        return
-    if new.status.started_at is None:
-        return
-    deadline = new.status.started_at + DEADLINE_SECONDS
-    plan.look_again(deadline)
-    if deadline <= plan.now:
-        plan.notice(
-            f"the update of {scene.service.name} does not get on: the new {place_name(scene.service, slot.key)} has "
-            f"not become ready in {duration(DEADLINE_SECONDS)}; the old one keeps running"
-        )
-
-
-def _superseded(slot: Slot) -> bool:
-    """Whether the old task of an idle slot does not run yet: nothing is lost by taking it away at once."""
-    return all(old.state < TaskState.RUNNING for old in slot.outdated)
+def _never_ran(scene: Scene, slot: Slot) -> bool:
+    """Whether the one old task of an idle slot does not run yet: nothing is lost by taking it away at once."""
+    return _is_idle(scene, slot) and all(old.state < TaskState.RUNNING for old in slot.outdated)
 
 
 def _is_idle(scene: Scene, slot: Slot) -> bool:
-    """Whether the update has not begun in a slot."""
+    """Whether the rollout has not come to a slot at all."""
     if slot.current is not None or slot.stopping or len(slot.outdated) != 1:
         return False
     return not _has_tried(scene, slot)
@@ -115,59 +115,34 @@ def _has_tried(scene: Scene, slot: Slot) -> bool:
     return slot.latest is not None and slot.latest.fingerprint == scene.fingerprint
 
 
-def _in_motion(scene: Scene, slot: Slot, plan: Plan) -> bool:
-    """Whether the update works on a slot, or the slot is short of a task for another reason."""
-    if _is_idle(scene, slot):
+def _follows_a_new_one(scene: Scene, new: Task, gate: Gate) -> bool:
+    before = gate.predecessor(new)
+    return new.failures > 0 or (before is not None and before.fingerprint == scene.fingerprint)
+
+
+def _in_motion(scene: Scene, slot: Slot, course: Course, gate: Gate, plan: Plan) -> bool:
+    """Whether the rollout works on a slot, or the slot is short of a task for another reason."""
+    if _is_idle(scene, slot) or awaits_its_turn(scene, slot, course, gate):
         return False
-    if slot.current is not None and not slot.outdated and not slot.stopping:
-        settled = settled_at(slot.current, policy_of(scene, 1))
+    if slot.current is not None and slot.current.desired_state is TaskState.RUNNING:
+        settled = settled_at(slot.current, course.rule)
         if settled is not None:
             plan.look_again(settled)
-        return settled is None or settled > plan.now
-    if slot.vacant and slot.latest is not None and _has_tried(scene, slot):
-        return after(slot.latest, scene.service.spec.restart, plan.now).next is not Next.LEAVE
-    return not (scene.service.spec.update.failure_action == "continue" and _is_failing(scene, slot, plan.now))
-
-
-def _is_failing(scene: Scene, slot: Slot, now: float) -> bool:
-    task = slot.current or slot.latest
-    if task is None or task.fingerprint != scene.fingerprint:
+        if settled is not None and settled <= plan.now:
+            return False
+    left = slot.vacant and slot.latest is not None and _has_tried(scene, slot)
+    if left and slot.latest is not None and after_resume(scene, slot.latest, plan.now).next is Next.LEAVE:
         return False
-    if not task.state.terminal:
-        recovered = is_ready(task) and now - (task.status.started_at or now) >= RECOVERED_SECONDS
-        return task.failures >= FAILURES_THAT_STOP and not recovered
-    if task.state is TaskState.COMPLETE or task.desired_state is TaskState.SHUTDOWN:
-        return False
-    verdict = after(task, scene.service.spec.restart, now)
-    return verdict.failures >= FAILURES_THAT_STOP or verdict.next in {Next.PARKED, Next.LEAVE}
+    return slot.key not in course.failed
 
 
-def _say_stopped(scene: Scene, wanted: list[Slot], slot: Slot, plan: Plan) -> None:
-    name = place_name(scene.service, slot.key)
-    dead = [task for task in scene.tasks if _failed_new(scene, slot, task)]
-    last = max(dead, key=lambda task: (task.created_at, task.id), default=None)
-    how = f" (last it {how_it_ended(last)})" if last else ""
-    left = sum(1 for other in wanted if other.outdated)
-    plan.notice(
-        f"the update of {scene.service.name} stopped: the new {name} keeps failing{how}; {left} of {len(wanted)} "
-        f"tasks stay on the version before; correct the manifest and run `pilothouse up` again"
-    )
-    if slot.current is not None and slot.current.status.started_at is not None:
-        plan.look_again(slot.current.status.started_at + RECOVERED_SECONDS)
-
-
-def _failed_new(scene: Scene, slot: Slot, task: Task) -> bool:
-    here = (task.slot, "" if task.slot else task.node_id) == slot.key
-    return here and task.fingerprint == scene.fingerprint and task.state.terminal
-
-
-def _in_delay(scene: Scene, wanted: list[Slot], plan: Plan) -> bool:
-    """Whether the pause between two batches that the manifest asks for has not passed."""
-    delay = scene.service.spec.update.delay_seconds
+def _in_delay(wanted: list[Slot], course: Course, plan: Plan) -> bool:
+    """Whether the pause between two steps that the manifest asks for has not passed."""
+    delay = course.rule.delay_seconds
     if not delay:
         return False
     settled = [
-        at for slot in wanted if slot.current and (at := settled_at(slot.current, policy_of(scene, 1))) is not None
+        at for slot in wanted if slot.current is not None and (at := settled_at(slot.current, course.rule)) is not None
     ]
     if not settled or max(settled) + delay <= plan.now:
         return False

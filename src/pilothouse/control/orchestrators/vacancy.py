@@ -4,10 +4,12 @@ import functools
 
 from pilothouse.control.orchestrators.changes import Create
 from pilothouse.control.orchestrators.dependencies import unmet
+from pilothouse.control.orchestrators.endings import how_it_ended
+from pilothouse.control.orchestrators.failures import released_at
 from pilothouse.control.orchestrators.plan import Plan
 from pilothouse.control.orchestrators.restart import Next, Verdict, after, waiting_reason
-from pilothouse.control.orchestrators.rollout import update_order
-from pilothouse.control.orchestrators.scene import Scene, Slot, place_name
+from pilothouse.control.orchestrators.rollout import update_order, written_policy
+from pilothouse.control.orchestrators.scene import Scene, Slot, key_of, place_name
 from pilothouse.control.orchestrators.steps import waiting_step
 from pilothouse.model.objects import Task
 from pilothouse.model.spec import UpdateOrder
@@ -113,7 +115,7 @@ def follow(scene: Scene, slot: Slot, gate: Gate, plan: Plan, *, like: str = "") 
     latest = slot.latest
     if latest is None:
         return
-    verdict = after(latest, scene.service.spec.restart, plan.now)
+    verdict = after_resume(scene, latest, plan.now)
     name = place_name(scene.service, slot.key)
     if verdict.next is Next.PARKED:
         plan.notice(
@@ -124,13 +126,41 @@ def follow(scene: Scene, slot: Slot, gate: Gate, plan: Plan, *, like: str = "") 
         plan.create(_create(scene, slot, verdict, gate, plan, like=like))
 
 
+def heal_beside(scene: Scene, slot: Slot, gate: Gate, plan: Plan) -> bool:
+    """Have an old task that died beside its new one, where both are to stay, made again as it was; tell whether."""
+    old = [task for task in scene.tasks if key_of(task) == slot.key and task.fingerprint != scene.fingerprint]
+    replaced = {task.replaces for task in old}
+    ends = [task for task in old if task.id not in replaced]
+    last = max(ends, key=lambda task: (task.created_at, task.id), default=None)
+    if (
+        last is None
+        or not last.state.terminal
+        or last.desired_state is TaskState.SHUTDOWN
+        or last.status.since < released_at(scene)
+    ):
+        return False
+    verdict = after(last, scene.service.spec.restart, plan.now)
+    if verdict.next not in {Next.NOW, Next.LATER}:
+        return False
+    beside = Slot(key=slot.key, latest=last)
+    plan.create(_create(scene, beside, verdict, gate, plan, like=last.id))
+    return True
+
+
+def after_resume(scene: Scene, latest: Task, now: float) -> Verdict:
+    """Return what follows the dead *latest* task of a slot; a person who has the rollout go on forgives what was."""
+    verdict = after(latest, scene.service.spec.restart, now)
+    resumed = scene.app.resumed_at if scene.app else 0.0
+    forgiven = latest.state is not TaskState.COMPLETE and latest.created_at < resumed
+    if not forgiven or verdict == Verdict(next=Next.NOW, reason=verdict.reason):
+        return verdict
+    return Verdict(next=Next.NOW, reason=f"it {how_it_ended(latest)}, and a person asked to go on")
+
+
 def release(scene: Scene, slot: Slot, gate: Gate, plan: Plan, *, start_first: bool) -> None:
     """Let the waiting task of *slot* run, or keep saying what it waits for."""
     task = slot.current
-    if task is None:
-        _release_again(slot, gate, plan)
-        return
-    if task.desired_state is not TaskState.READY:
+    if task is None or task.desired_state is not TaskState.READY:
         return
     if task.not_before > plan.now:
         plan.look_again(task.not_before)
@@ -146,7 +176,7 @@ def release(scene: Scene, slot: Slot, gate: Gate, plan: Plan, *, start_first: bo
     plan.want(task, TaskState.RUNNING, "nothing holds it back any more")
 
 
-def _release_again(slot: Slot, gate: Gate, plan: Plan) -> None:
+def release_again(slot: Slot, gate: Gate, plan: Plan) -> None:
     """Let a task of an older spec that was made again as it was run, once its wait is over."""
     for old in slot.outdated:
         if old.desired_state is not TaskState.READY or not gate.has_run(old):
@@ -157,12 +187,16 @@ def _release_again(slot: Slot, gate: Gate, plan: Plan) -> None:
             plan.want(old, TaskState.RUNNING, "nothing holds it back any more")
 
 
-def create_beside(scene: Scene, slot: Slot, gate: Gate, plan: Plan, old: Task, *, start_first: bool) -> None:
-    """Have the replacement of *old* made while it still runs."""
+def create_beside(
+    scene: Scene, slot: Slot, gate: Gate, plan: Plan, old: Task, *, start_first: bool, ahead: bool = False
+) -> None:
+    """Have the replacement of *old* made while it still runs; *ahead* of its turn it is prepared and waits."""
     reason = f"replaces {old.id}, because the service has changed: {scene.asked_by}"
     held = gate.first
     if not start_first:
         state, why = TaskState.READY, _behind(old)
+    elif ahead:
+        state, why = TaskState.READY, "is prepared ahead and starts once those before it are ready"
     elif held:
         state, why = TaskState.READY, f"waits for {held}"
     else:
@@ -179,7 +213,8 @@ def create_beside(scene: Scene, slot: Slot, gate: Gate, plan: Plan, old: Task, *
 def _create(scene: Scene, slot: Slot, verdict: Verdict, gate: Gate, plan: Plan, *, like: str = "") -> Create:
     state, why = TaskState.RUNNING, scene.asked_by
     holds = gate.as_before(slot.latest) if like and slot.latest else gate.holds(slot.latest)
-    in_the_way = slot.outdated if update_order(scene.service.spec) is UpdateOrder.STOP_FIRST else []
+    stop_first = update_order(scene.service.spec, written_policy(scene.service)) is UpdateOrder.STOP_FIRST
+    in_the_way = slot.outdated if stop_first else []
     if verdict.not_before > plan.now:
         state, why = TaskState.READY, waiting_reason(verdict.failures, verdict.not_before - plan.now)
     elif in_the_way:

@@ -1,0 +1,159 @@
+"""Which slots' new tasks have failed in a rollout, and what shows it. Pure; what follows from it is decided elsewhere.
+
+Where a stable release came before, one plain failure is enough. Where none did there is nothing better to go back to:
+the platform goes on trying, and only three failures in a row tell.
+"""
+
+from pilothouse.control.orchestrators.endings import duration, how_it_ended
+from pilothouse.control.orchestrators.plan import Plan
+from pilothouse.control.orchestrators.readiness import unpassed
+from pilothouse.control.orchestrators.restart import Next, after
+from pilothouse.control.orchestrators.rollout import Policy, ready_since
+from pilothouse.control.orchestrators.scene import Key, Scene, Slot, is_ready, key_of, place_name
+from pilothouse.model.names import display_name
+from pilothouse.model.objects import Health, Task
+from pilothouse.model.rollout import Evidence
+from pilothouse.model.spec import RestartCondition, RestartPolicy
+from pilothouse.model.states import TaskState
+
+FAILURES_THAT_STOP = 3
+RECOVERED_SECONDS = 60.0
+
+
+def began_at(scene: Scene) -> float:
+    """Return since when the newest release is rolled out: failures of tasks made before do not count."""
+    return max(released_at(scene), scene.app.resumed_at if scene.app else 0.0)
+
+
+def released_at(scene: Scene) -> float:
+    """Return when the newest release was made."""
+    if scene.release is not None:
+        return scene.release.created_at
+    return scene.app.deployed_at if scene.app else 0.0
+
+
+def failures(scene: Scene, wanted: list[Slot], rule: Policy, plan: Plan) -> dict[Key, Evidence]:
+    """Return what shows that the new task of a slot failed, for each slot of *wanted* in which one did."""
+    since = began_at(scene)
+    dead: dict[Key, list[Task]] = {}
+    for task in scene.tasks:
+        if _counts(scene, task, since):
+            dead.setdefault(key_of(task), []).append(task)
+    found: dict[Key, Evidence] = {}
+    for slot in wanted:
+        ended = sorted(dead.get(slot.key, ()), key=lambda task: (task.created_at, task.id), reverse=True)
+        evidence = _failure(scene, slot, ended, since, rule, plan)
+        if evidence is not None:
+            found[slot.key] = evidence
+    return found
+
+
+def _counts(scene: Scene, task: Task, since: float) -> bool:
+    """Whether *task* is a new one that died by itself."""
+    return (
+        task.state.terminal
+        and task.fingerprint == scene.fingerprint
+        and task.created_at >= since
+        and task.desired_state is not TaskState.SHUTDOWN
+        and task.state is not TaskState.ORPHANED
+    )
+
+
+def _failure(scene: Scene, slot: Slot, ended: list[Task], since: float, rule: Policy, plan: Plan) -> Evidence | None:
+    if slot.current is not None and _has_recovered(slot.current, rule, plan, failed=bool(ended)):
+        return None
+    if rule.guarded:
+        for task in ended:
+            if how := _condemns(task, rule, scene.service.spec.restart):
+                return _evidence(scene, slot, task, how)
+    return _keeps_failing(scene, slot, ended, since, plan) or _too_late(scene, slot, rule, plan)
+
+
+def _has_recovered(task: Task, rule: Policy, plan: Plan, *, failed: bool) -> bool:
+    """Whether *task* has been well for so long that failures before it do not matter any more."""
+    since = ready_since(task)
+    if since is None:
+        return False
+    believed = since + (rule.monitor_seconds if rule.guarded else RECOVERED_SECONDS)
+    if believed > plan.now and (failed or task.failures):
+        plan.look_again(believed)
+    return believed <= plan.now
+
+
+def _condemns(task: Task, rule: Policy, restart: RestartPolicy) -> str:
+    """Return why the end of *task* alone shows that the new version does not work; "" if it does not."""
+    status = task.status
+    if task.state is TaskState.REJECTED:
+        return how_it_ended(task)
+    if status.ready_since is None:
+        return f"never became ready: {status.message}" if status.health is Health.UNHEALTHY else ""
+    end = status.since if status.finished_at is None else status.finished_at
+    meant = task.state is TaskState.COMPLETE and restart.condition is not RestartCondition.ANY
+    if meant or end - status.ready_since >= rule.monitor_seconds:
+        return ""
+    return f"{how_it_ended(task)}, {duration(max(0.0, end - status.ready_since))} after it had become ready"
+
+
+def _keeps_failing(scene: Scene, slot: Slot, ended: list[Task], since: float, plan: Plan) -> Evidence | None:
+    """Return what shows that a slot failed three times in a row, or is not tried again."""
+    current = slot.current
+    if current is not None:
+        in_a_row = current.failures if current.created_at >= since else 0
+        if in_a_row < FAILURES_THAT_STOP:
+            return None
+        last = ended[0] if ended else current
+        how = f"keeps failing (last it {how_it_ended(last)})" if ended else "keeps failing"
+        return _evidence(scene, slot, last, how)
+    if slot.latest is None or slot.latest not in ended or slot.latest.state is TaskState.COMPLETE:
+        return None
+    verdict = after(slot.latest, scene.service.spec.restart, plan.now)
+    ended_so = how_it_ended(slot.latest)
+    if verdict.next in {Next.PARKED, Next.LEAVE}:
+        return _evidence(scene, slot, slot.latest, f"{ended_so} and is not tried again")
+    if verdict.failures >= FAILURES_THAT_STOP:
+        return _evidence(scene, slot, slot.latest, f"keeps failing (last it {ended_so})")
+    return None
+
+
+def _too_late(scene: Scene, slot: Slot, rule: Policy, plan: Plan) -> Evidence | None:
+    """Return what shows that the task of a slot takes too long to become ready."""
+    task = slot.current
+    if task is None or is_ready(task):
+        return None
+    begun = _begun(task)
+    if begun is None or task.created_at < began_at(scene):
+        return None
+    # Where nothing else could run in its place a task that is only not open to traffic is left in peace.
+    if not rule.guarded and not slot.outdated and task.status.health is not Health.STARTING:
+        return None
+    deadline = begun + rule.deadline_seconds
+    plan.look_again(deadline)
+    if deadline > plan.now:
+        return None
+    what = f" ({unpassed(task)} has not passed)" if task.state is TaskState.RUNNING else _why_not(task)
+    return _evidence(scene, slot, task, f"has not become ready in {duration(rule.deadline_seconds)}{what}")
+
+
+def _begun(task: Task) -> float | None:
+    """Return since when *task* is on its way; None if it waits for somebody else."""
+    if task.status.started_at is not None:
+        return task.status.started_at
+    if task.state >= TaskState.READY:
+        return task.status.since if task.state is TaskState.STARTING else None
+    return max(task.created_at, task.not_before)
+
+
+def _why_not(task: Task) -> str:
+    why = task.resource_message or task.status.message or task.placement_message
+    return f" ({why})" if why else ""
+
+
+def _evidence(scene: Scene, slot: Slot, task: Task, how: str) -> Evidence:
+    ending = task.status.ending
+    return Evidence(
+        service=scene.service.name,
+        task_id=task.id,
+        task=display_name(task),
+        cause=f"the new {place_name(scene.service, slot.key)} {how}",
+        log_tail=ending.log_tail if ending else (),
+    )
