@@ -36,6 +36,7 @@ class Rehearsal:
     settle: int = 10
     reports: bool = True
     fingerprint: str = "new"
+    restless: bool = False
 
     def __post_init__(self):
         self.now = BEGAN
@@ -110,6 +111,9 @@ class Rehearsal:
             self.rollout(RolloutState.DONE)
         elif stage.tasks > self._made:
             self._made, self._made_at = stage.tasks, self.now
+            self.rollout(RolloutState.ROLLING)
+        elif self.restless and stage.counted is not None:
+            # A new task dies again and again; the orchestrator makes it anew.
             self.rollout(RolloutState.ROLLING)
         elif self.now - self._made_at >= self.settle:
             self.rollout(RolloutState.HELD, held=stage.tasks)

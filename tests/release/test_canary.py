@@ -116,6 +116,12 @@ def test_a_task_failure_in_the_middle_of_a_canary_takes_the_traffic_back_at_once
     assert (found.release.state, found.stage.weight) == (S.ROLLING_BACK, 0)
 
 
+def test_a_version_whose_tasks_die_under_traffic_is_convicted_by_their_errors_and_never_promoted():
+    assert Rehearsal(new=BAD, restless=True).run().release.state is S.ROLLING_BACK
+    found = Rehearsal(new=GOOD, restless=True).run(lambda self: self.now > BEGAN + 300)
+    assert (found.stage.step, found.release.verdicts) == (0, ())
+
+
 def test_without_traffic_it_waits_three_holds_and_says_that_only_task_failures_were_judged():
     found = Rehearsal(new=GOOD, per_second=0.0).run()
     assert found.release.state is S.STABLE

@@ -74,9 +74,9 @@ def progress(
         return Progress(stage=stage)
     if stage is None or rollout.state is RolloutState.DONE:
         return Progress(stage=_opened(release, service, rollout, now))
-    if stage.promoted or paused or rollout.state is not RolloutState.HELD:
+    if stage.promoted or paused or rollout.state not in {RolloutState.HELD, RolloutState.ROLLING}:
         return Progress(stage=stage)
-    return _held(release, service, stage, rollout, reports(release, service, traffic), now)
+    return _staged(release, service, stage, rollout, reports(release, service, traffic), now)
 
 
 def stopped(stage: Stage) -> Stage:
@@ -95,22 +95,25 @@ def _opened(release: Release, service: Service, rollout: Rollout, now: float) ->
     return Stage(tasks=tasks_of(service.spec.release, 0, service.spec.replicas), since=now)
 
 
-def _held(
+def _staged(
     release: Release, service: Service, stage: Stage, rollout: Rollout, found: Sequence[Traffic], now: float
 ) -> Progress:
-    """Return what comes after the new tasks of *stage* were ready and have settled."""
+    """Return what comes after *stage*: its weight once its tasks are ready and have settled, then a verdict."""
     step = steps_of(service.spec.release)[stage.step]
     if stage.weight != step.weight:
-        if rollout.held < stage.tasks:
-            # It was written before the orchestrator saw this stage, so it is about the tasks of the one before.
+        # What was written before the orchestrator saw this stage is about the tasks of the one before.
+        if rollout.state is not RolloutState.HELD or rollout.held < stage.tasks:
             return Progress(stage=stage)
         return _watched(_weighted(stage, step, found, now), step, now)
     if stage.warmed is None and now >= stage.since + min(WARM_SECONDS, step.hold_seconds / 3):
         stage = replace(stage, warmed=counted(found))
-    return _judged(release, service, stage, found, now)
+    return _judged(release, service, stage, found, now, ready=rollout.state is RolloutState.HELD)
 
 
-def _judged(release: Release, service: Service, stage: Stage, found: Sequence[Traffic], now: float) -> Progress:
+def _judged(
+    release: Release, service: Service, stage: Stage, found: Sequence[Traffic], now: float, *, ready: bool
+) -> Progress:
+    """Return what the judge says; while a new task is being made again (not *ready*) it can only be that it is bad."""
     steps = steps_of(service.spec.release)
     step = steps[stage.step]
     case = _case(service, stage, found, ALPHA / len(steps))
@@ -119,10 +122,12 @@ def _judged(release: Release, service: Service, stage: Stage, found: Sequence[Tr
         why = f"the new tasks are worse: {opinion.sentence}"
         verdict = _verdict(service, stage, case, opinion, "roll-back", why, now)
         return Progress(stage=stopped(stage), verdict=verdict, guilty=f"{service.name}: {why}")
+    watched = _watched(stage, step, now)
+    if not ready:
+        return watched
     if why := _why_promoted(service, stage, case, opinion, reported_until(found), now):
         verdict = _verdict(service, stage, case, opinion, "promote", why, now)
         return replace(_next(service, stage, found, now), verdict=verdict)
-    watched = _watched(stage, step, now)
     if now < stage.since + step.hold_seconds or _said(release, service, stage, now):
         return watched
     why = _why_longer(service, case, opinion)

@@ -26,6 +26,7 @@ class _Said(msgspec.Struct, frozen=True):
     state: RolloutState
     sentence: str = ""
     evidence: Evidence | None = None
+    held: int = 0
 
 
 def is_done(scene: Scene) -> bool:
@@ -41,7 +42,7 @@ def report(scene: Scene, by_key: dict[Key, Slot], wanted: list[Slot], course: Co
     stopped = said.state is RolloutState.FAILED and course.step is None
     if stopped and any(task.fingerprint != scene.fingerprint for task in scene.tasks):
         plan.notice(f"the update of {scene.service.name} stopped: {said.sentence}; {_advice(scene, course)}")
-    write(scene, said.state, said.sentence, said.evidence, plan)
+    write(scene, said.state, said.sentence, said.evidence, plan, held=said.held)
 
 
 def report_job(scene: Scene, by_key: dict[Key, Slot], wanted: list[Slot], gate: Gate, plan: Plan) -> None:
@@ -61,7 +62,9 @@ def report_job(scene: Scene, by_key: dict[Key, Slot], wanted: list[Slot], gate: 
         write(scene, RolloutState.ROLLING, f"{scene.service.name} runs to its end", None, plan)
 
 
-def write(scene: Scene, state: RolloutState, sentence: str, evidence: Evidence | None, plan: Plan) -> None:
+def write(
+    scene: Scene, state: RolloutState, sentence: str, evidence: Evidence | None, plan: Plan, *, held: int = 0
+) -> None:
     """Have the rollout written so; as long as it stays in a state the time it entered it stays too."""
     before = said_before(scene)
     number = scene.app.revision if scene.app else 0
@@ -69,7 +72,7 @@ def write(scene: Scene, state: RolloutState, sentence: str, evidence: Evidence |
     since = before.since if before is not None and same else plan.now
     if before is not None and same and before.sentence == sentence:
         evidence = before.evidence
-    plan.report(Rollout(release=number, state=state, sentence=sentence, since=since, evidence=evidence))
+    plan.report(Rollout(release=number, state=state, sentence=sentence, since=since, held=held, evidence=evidence))
 
 
 def _say(scene: Scene, wanted: list[Slot], left: list[Task], course: Course, gate: Gate, plan: Plan) -> _Said:
@@ -162,7 +165,9 @@ def _staged(scene: Scene, wanted: list[Slot], course: Course, plan: Plan) -> _Sa
     plan.look_again(last)
     if last > plan.now:
         return _Said(RolloutState.ROLLING, "makes the new tasks of its stage beside the old ones")
-    return _Said(RolloutState.HELD, "the new tasks of its stage are ready beside the old ones")
+    return _Said(
+        RolloutState.HELD, "the new tasks of its stage are ready beside the old ones", held=len(course.admitted)
+    )
 
 
 def _pace(rule: Policy) -> str:
