@@ -105,6 +105,19 @@ def test_a_plan_that_would_be_refused_ends_with_3_and_the_command_that_grants(sh
     assert (done.code, "refused: services.web: no" in done.out.splitlines()) == (3, True)
 
 
+def test_a_missing_image_that_is_built_is_refused_with_the_command_that_builds_it(shop, command, here):
+    (here / "compose.yaml").write_text("name: shop\nservices:\n  web: {image: 'web:1', build: .}\n")
+    shop.answers[PLAN] = replace(WHOLE, errors=("services.web.image: the image web:1 is not on the node",))
+    done = command("plan")
+    assert done.code == 3
+    assert any(line.startswith("    build it: docker build ") for line in done.out.splitlines()), done.out
+    shop.answers["POST", "/v1/images/ensure"] = ndjson({"ref": "web:1", "phase": "failed", "message": "none"})
+    done = command("up")
+    assert done.code == 3
+    assert "build it: docker build " in done.err
+    assert PUT not in asked(shop)
+
+
 def test_a_plan_as_json_is_the_servers_own(shop, command):
     done = command("plan", "--json")
     assert json.loads(done.out)["services"][2]["stops"] == ["t1", "t2"]
@@ -162,9 +175,9 @@ def test_a_kept_plan_that_goes_stale_at_the_last_moment_is_not_made_again(shop, 
     assert asked(shop).count(PUT) == 1
 
 
-def _overtaken(shop, again):
+def _overtaken(shop, again, first=WHOLE):
     """Have the app be at another release once it is deployed; the plan made then is *again*."""
-    plans, results = iter([WHOLE]), iter([problem(errors.PlanStaleError("shop is at release 2"))])
+    plans, results = iter([first]), iter([problem(errors.PlanStaleError("shop is at release 2"))])
     shop.answers[PLAN] = lambda *_: next(plans, again)
     shop.answers[PUT] = lambda *_: next(results, DeployResult(app="shop", revision=3))
 
@@ -173,6 +186,16 @@ def test_a_plan_that_goes_stale_during_up_is_made_again_once_if_it_means_the_sam
     _overtaken(shop, replace(WHOLE, base=2, release=3))
     assert command("up", "--detach").code == 0
     assert [each.expect for each in shop.bodies(*PUT, DeployRequest)] == [1, 2]
+
+
+def test_an_image_that_was_pulled_meanwhile_does_not_make_a_plan_stale(shop, command):
+    web = WHOLE.services[2]
+    unknown = (*web.changes[:1], FieldChange(path="image", before=OLD, after="web:2 (not on the node)"))
+    missing = replace(
+        WHOLE, services=(*WHOLE.services[:2], replace(web, image="", changes=unknown), *WHOLE.services[3:])
+    )
+    _overtaken(shop, replace(WHOLE, base=2, release=3), first=missing)
+    assert command("up", "--detach").code == 0
 
 
 def test_up_is_refused_if_it_would_do_something_else_by_now(shop, command):

@@ -71,6 +71,21 @@ async def test_an_image_that_is_not_there_is_a_warning_and_is_not_pulled():
     assert {policy for _, policy, _ in world.node.asked} == {"never"}
 
 
+async def test_an_image_that_is_not_there_and_must_not_be_pulled_is_refused():
+    view = await plan(World(), shop(service("web", "far:1", pull_policy="never")))
+    assert view.errors == (
+        "services.web.image: the image far:1 is not on the node, and `pull_policy: never` does not have it pulled",
+    )  # fmt: skip
+    assert [s.action for s in view.services] == [PlannedAction.CREATE]
+
+
+async def test_an_image_that_is_pulled_each_time_may_become_another_one():
+    for policy in ("always", "every_24h"):
+        (warning,) = (await plan(World(), shop(service("web", "web:1", pull_policy=policy)))).warnings
+        assert warning.endswith(f"may mean another one by then, as `pull_policy: {policy}` has it pulled")
+    assert (await plan(World(), shop(service("web", "web:1", pull_policy="missing")))).warnings == ()
+
+
 async def test_the_digest_is_that_of_the_request_and_shows_no_content():
     world, files = World(), (FileSpec(key="key", name="key"),)
     web = service("web", "web:1", secrets=(FileGrant(source="key", target="/run/secrets/key"),))

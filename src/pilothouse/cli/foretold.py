@@ -1,6 +1,6 @@
 """A plan as people read it, and what differs between two plans of one app. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pilothouse.cli.failure import refusal_lines
 from pilothouse.cli.output import paint
@@ -24,8 +24,14 @@ def refused(plan: PlanView) -> bool:
     return bool(plan.refusals or plan.errors)
 
 
-def lines(plan: PlanView, *, colour: bool = False) -> list[str]:
-    """Return the whole plan: a block for each service that changes, those that are kept in one line."""
+def lines(plan: PlanView, builds: Mapping[str, str] | None = None, *, colour: bool = False) -> list[str]:
+    """Return the whole plan: a block for each service that changes, those that are kept in one line.
+
+    Args:
+        plan: The plan.
+        builds: The command that builds an image, by the image's reference.
+        colour: Whether to use colours.
+    """
     found = [_head(plan)]
     if plan.supersedes:
         found.append(f"{paint('!', 'red', on=colour)} {plan.supersedes}")
@@ -37,7 +43,7 @@ def lines(plan: PlanView, *, colour: bool = False) -> list[str]:
     if kept := [s for s in plan.services if s.action is PlannedAction.KEEP]:
         found.append(f"{paint('=', 'grey', on=colour)} kept: {', '.join(s.name for s in kept)}")
         found += [f"    {s.name}: {s.rollout}" for s in kept if s.rollout]
-    found += list(_refused(plan, colour=colour))
+    found += list(_refused(plan, builds or {}, colour=colour))
     found.append(_end(plan))
     return found
 
@@ -75,7 +81,9 @@ def differences(planned: PlanView, now: PlanView) -> tuple[str, ...]:
         elif old.action is not new.action:
             found.append(f"{name}: planned to {old.action.value} it, and now it is to {new.action.value}")
         else:
-            found += _of_changes(name, old.changes, new.changes)
+            # What an image that was not there yet would mean could not be planned.
+            known = [tuple(c for c in each.changes if old.image or c.path != "image") for each in (old, new)]
+            found += _of_changes(name, *known)
     return tuple(found)
 
 
@@ -124,9 +132,10 @@ def _block(service: PlannedService, *, colour: bool) -> list[str]:
     return found
 
 
-def _refused(plan: PlanView, *, colour: bool) -> Iterator[str]:
+def _refused(plan: PlanView, builds: Mapping[str, str], *, colour: bool) -> Iterator[str]:
     for error in plan.errors:
         yield f"{paint('refused', 'red', on=colour)}: {error}"
+        yield from (f"    build it: {how}" for ref, how in builds.items() if f"the image {ref} " in error)
     if plan.refusals:
         number = len(plan.refusals)
         yield f"{paint('refused', 'red', on=colour)}: {count(number, 'thing')} in the manifest would need a grant"

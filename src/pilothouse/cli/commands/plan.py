@@ -43,7 +43,7 @@ def plan(*, chosen: options.Chosen, keep_orphans: bool, out: str, as_json: bool)
     if as_json:
         output.json(found)
     else:
-        for line in foretold.lines(found, colour=output.colour_wanted(sys.stdout)):
+        for line in foretold.lines(found, made.builds, colour=output.colour_wanted(sys.stdout)):
             output.line(line)
     if foretold.refused(found):
         return EXIT_REFUSED

@@ -115,6 +115,9 @@ def deploy(
     if planned is not None:
         plan_file.check_fresh(planned, plan)
     if foretold.refused(plan):
+        if plan.services and not plan.refusals:
+            # All that can be missing is an image, and here is known how it is built.
+            ensure_images(client, request.spec, progress, builds or {})
         # A plan leaves no audit record; a refusal must.
         return client.deploy(_at(request, plan))
     for sentence in filter(None, (foretold.in_short(plan), plan.supersedes)):

@@ -31,6 +31,7 @@ def foresee(
     asked: Asked,
     *,
     refusals: tuple[Refusal, ...] = (),
+    errors: tuple[str, ...] = (),
     warnings: Sequence[str] = (),
     digest: str = "",
 ) -> PlanView:
@@ -41,6 +42,7 @@ def foresee(
         stored: What the store has of the app.
         asked: The deployment, with everything resolved as far as could be without changing anything.
         refusals: What policy does not let it do.
+        errors: Why else it would be refused.
         warnings: What was found while resolving.
         digest: Stands for what is asked for; see `PlanView.digest`.
     """
@@ -56,6 +58,7 @@ def foresee(
         changes=tuple(_app_changes(tx, then, asked.spec.name)),
         services=_services(found, here),
         refusals=refusals,
+        errors=errors,
         warnings=(*warnings, *made.result.warnings),
         supersedes=_supersedes(tx, stored.app) if made.writes else "",
         digest=digest,

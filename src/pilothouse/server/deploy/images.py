@@ -13,6 +13,10 @@ from pilothouse.model.steps import step_indexes
 from pilothouse.model.wire import ImageProgress
 from pilothouse.server.sessions.interface import NodeServices
 
+_NEVER = frozenset({"never", "build"})
+_KEPT = _NEVER | {"", "missing"}
+"""The pull policies by which an image that is on the node stays what it is."""
+
 
 class Need(msgspec.Struct, frozen=True, order=True):
     """One image as a manifest asks for it."""
@@ -66,21 +70,40 @@ async def resolve(spec: AppSpec, node: NodeServices) -> dict[Need, ResolvedImage
     return found
 
 
-async def look(
-    spec: AppSpec, node: NodeServices, services: dict[str, Service]
-) -> tuple[dict[Need, ResolvedImage], list[str]]:
-    """Return what each image would resolve to without pulling any, and a warning for each that is missing."""
+class Seen(msgspec.Struct, frozen=True):
+    """What the node has of the images of a spec; nothing was pulled.
+
+    Attributes:
+        found: What each image means there; of a missing one, what it meant when it was deployed, or nothing.
+        warnings: Which images would have to be pulled, or will be in any case, each as one sentence.
+        refused: Which are missing and must not be pulled, so that the deployment would be refused; likewise.
+    """
+
+    found: dict[Need, ResolvedImage]
+    warnings: tuple[str, ...]
+    refused: tuple[str, ...]
+
+
+async def look(spec: AppSpec, node: NodeServices, services: dict[str, Service]) -> Seen:
+    """Return what each image of *spec* would resolve to; *services* are those that are stored."""
     found: dict[Need, ResolvedImage] = {}
     warnings: list[str] = []
+    refused: list[str] = []
     known = {service.image.ref: service.image for service in services.values()}
     for need, keys in needs(spec).items():
+        what = f"{', '.join(keys)}: the image {need.ref}"
         last = await _last(node, msgspec.structs.replace(need, policy="never"))
         if last is not None and last.phase == "resolved":
             found[need] = ResolvedImage(ref=need.ref, id=last.id, digest=last.digest)
+            if need.policy not in _KEPT:
+                warnings.append(f"{what} may mean another one by then, as `pull_policy: {need.policy}` has it pulled")
             continue
         found[need] = known.get(need.ref, ResolvedImage(ref=need.ref))
-        warnings.append(f"{', '.join(keys)}: the image {need.ref} is not on the node and would have to be pulled")
-    return found, warnings
+        if need.policy in _NEVER:
+            refused.append(f"{what} is not on the node, and `pull_policy: {need.policy}` does not have it pulled")
+        else:
+            warnings.append(f"{what} is not on the node and would have to be pulled")
+    return Seen(found, tuple(warnings), tuple(refused))
 
 
 async def have_again(release: Release, node: NodeServices) -> None:

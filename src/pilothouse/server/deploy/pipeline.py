@@ -40,9 +40,9 @@ async def deploy(context: Context, caller: Caller, request: DeployRequest, actio
         return await commit(context, caller, request, await prepare(context, caller, request, action), action)
     stored = await check(context, caller, request, action)
     _, node = context.nodes.any()
-    found, warnings = await images.look(request.spec, node, dict(stored.services))
-    result = plan(stored, asked_of(context, caller, request, found)).result
-    return msgspec.structs.replace(result, warnings=(*warnings, *result.warnings))
+    seen = await images.look(request.spec, node, dict(stored.services))
+    result = plan(stored, asked_of(context, caller, request, seen.found)).result
+    return msgspec.structs.replace(result, warnings=(*seen.refused, *seen.warnings, *result.warnings))
 
 
 async def check(context: Context, caller: Caller, request: DeployRequest, action: str) -> Stored:

@@ -26,8 +26,8 @@ async def preview(context: Context, caller: Caller, request: DeployRequest) -> P
     if faults := _faults(request, stored):
         return unplannable(request.spec, stored.app, faults)
     _, node = context.nodes.any()
-    found, warnings = await images.look(request.spec, node, dict(stored.services))
-    asked = asked_of(context, caller, request, found)
+    seen = await images.look(request.spec, node, dict(stored.services))
+    asked = asked_of(context, caller, request, seen.found)
     digest = context.vault.content_version(request.spec.name, "", _essence(asked))
     return await context.store.view(
         lambda tx: foresee(
@@ -35,7 +35,8 @@ async def preview(context: Context, caller: Caller, request: DeployRequest) -> P
             load(tx, request.spec.name),
             asked,
             refusals=refusals(tx, request, asked.now),
-            warnings=warnings,
+            errors=seen.refused,
+            warnings=seen.warnings,
             digest=digest,
         )
     )
