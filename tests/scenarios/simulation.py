@@ -75,6 +75,7 @@ class Behaviour:
     stop_seconds: float = 0.3
     rejected: str = ""
     oom: bool = False
+    unhealthy_after: float | None = None
 
 
 @dataclass
@@ -89,8 +90,9 @@ class Container:
 
     def ends_at(self):
         ends = [] if self.stop_at is None else [self.stop_at]
-        if self.started_at is not None and self.behaviour.exits_after is not None:
-            ends.append(self.started_at + self.behaviour.exits_after)
+        if self.started_at is not None:
+            lasts = (self.behaviour.exits_after, self.behaviour.unhealthy_after)
+            ends.extend(self.started_at + seconds for seconds in lasts if seconds is not None)
         return min(ends, default=None)
 
     def running(self, now):
@@ -192,6 +194,11 @@ class SimulatedNode:
             by_us = container.stop_at is not None and end == container.stop_at
             code = 143 if by_us else behaviour.exit_code
             state = TaskState.SHUTDOWN if by_us else TaskState.FAILED if code else TaskState.COMPLETE
+            if behaviour.unhealthy_after is not None and end == started + behaviour.unhealthy_after:
+                return TaskState.FAILED, TaskStatus(
+                    message="its health check failed", since=end, started_at=started, finished_at=end,
+                    health=Health.UNHEALTHY, ending=Ending(exit_code=143),
+                )  # fmt: skip
             ending = Ending(exit_code=code, oom=behaviour.oom and not by_us, log_tail=(f"ended with {code}",))
             return state, TaskStatus(
                 since=end, started_at=started, finished_at=end, ending=ending, ready_since=ready_since
@@ -250,6 +257,7 @@ class Door:
         commits: How many there were.
         pending: How many calls have not returned.
         kill_after: After how many more commits by the server the server dies, or None.
+        kill_any: Also commits through the API are the server's own.
     """
 
     def __init__(self, store):
@@ -257,6 +265,7 @@ class Door:
         self.commits = 0
         self.pending = 0
         self.kill_after = None
+        self.kill_any = False
         self._open = asyncio.Event()
         self._open.set()
 
@@ -274,7 +283,7 @@ class Door:
         finally:
             self.pending -= 1
         self.commits += changed
-        if changed and writer is not Writer.API and self.kill_after is not None:
+        if changed and (writer is not Writer.API or self.kill_any) and self.kill_after is not None:
             self.kill_after -= 1
             if self.kill_after == 0:
                 self.kill_after = None
@@ -326,7 +335,7 @@ class Platform:
         while True:
             try:
                 async with asyncio.TaskGroup() as process:
-                    process.create_task(run_control(self.store, self.clock, self.ids, self.presence))
+                    process.create_task(self._manager())
                     process.create_task(self.node.run())
             except* Killed:
                 self.kills += 1
@@ -337,13 +346,9 @@ class Platform:
         if tx.get(Node, "node1") is None:
             tx.put(Node(id="node1", description=node().description))
 
-    async def _control(self):
-        """The server process; a killed one is started again with nothing but the store."""
-        while True:
-            try:
-                await run_control(self.servers_store, self.clock, self.ids, self.presence)
-            except* Killed:
-                self.kills += 1
+    async def _manager(self):
+        """Everything of the server but its agent."""
+        await run_control(self.store, self.clock, self.ids, self.presence)
 
     async def deploy(self, *services, app="shop"):
         def write(tx):
