@@ -72,6 +72,7 @@ class Release(Object, frozen=True, kw_only=True):
     Attributes:
         number: From 1; `App.revision` is the number of the newest one.
         images: What each service's image reference resolved to, by service.
+        step_images: What the images of its once-per-release steps resolved to, by service and reference.
         secret_versions, config_versions: The version of each file's content, by key.
         restarts: For each service, the number of the release that last asked for its tasks to be replaced as they are
             (`Service.restarts_requested`).
@@ -90,6 +91,7 @@ class Release(Object, frozen=True, kw_only=True):
     kind: ReleaseKind = ReleaseKind.DEPLOY
     spec: AppSpec
     images: dict[str, ResolvedImage] = {}
+    step_images: dict[str, dict[str, ResolvedImage]] = {}
     secret_versions: dict[str, str] = {}
     config_versions: dict[str, str] = {}
     restarts: dict[str, int] = {}
