@@ -2,9 +2,9 @@
 
 from msgspec.structs import replace
 
-from pilothouse.model.container import ContainerSpec, Healthcheck, Port, PortMode
-from pilothouse.model.objects import Health
-from pilothouse.model.spec import UpdateOrder, UpdatePolicy
+from pilothouse.model.container import ContainerSpec, FileGrant, Healthcheck, Port, PortMode
+from pilothouse.model.objects import Health, Secret
+from pilothouse.model.spec import FileSpec, UpdateOrder, UpdatePolicy
 from pilothouse.model.states import TaskState
 from tests.control.world import World, spec
 
@@ -132,6 +132,28 @@ def test_while_an_update_has_stopped_a_task_of_the_version_before_comes_back_as_
     world.rest()
     assert len(_old(world)) == 3
     assert all(task.state is TaskState.RUNNING for task in _old(world))
+
+
+def test_a_task_that_comes_back_as_it_was_gets_the_contents_it_was_made_for():
+    container = ContainerSpec(image="web:1", secrets=(FileGrant(source="key", target="/k"),))
+    policy = UpdatePolicy(order=STOP_FIRST)
+    world = World()
+    world.force(Secret(id="shop/key", app="shop", spec=FileSpec(key="key", name="k"), content_version="v1"))
+    world.deploy(spec(replicas=4, container=container, update=policy))
+    world.pass_time(120)
+    world.force(replace(world.get(Secret, "shop/key"), content_version="v2"))
+    world.deploy(spec(replicas=4, container=replace(container, image="web:2"), update=policy))
+    for _ in range(10):
+        world.rest()
+        for task in _new(world):
+            if task.state is TaskState.RUNNING:
+                world.fail(task, 7)
+        world.pass_time(1)
+    dead = _old(world)[0]
+    world.fail(dead, 9)
+    world.rest()
+    (again,) = [task for task in _old(world) if task.replaces == dead.id]
+    assert (again.fingerprint, again.secret_versions) == (dead.fingerprint, {"key": "v1"})
 
 
 def test_a_corrected_version_ends_a_stopped_update():

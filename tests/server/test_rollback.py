@@ -16,6 +16,7 @@ from pilothouse.errors import (
 from pilothouse.model.objects import App, Config, Grant, Secret, Service
 from pilothouse.model.release import FileVersion, ReleaseKind, ReleaseState
 from pilothouse.model.release_api import RestartRequest, RollbackRequest
+from pilothouse.model.spec import Hook
 from pilothouse.model.states import Writer
 from pilothouse.server.deploy.pause import pause, resume
 from pilothouse.server.deploy.pipeline import take_down
@@ -240,6 +241,26 @@ async def test_what_may_not_be_pulled_is_not_pulled_for_a_rollback():
     world.node.pullable["web@sha256:d1"] = "sha256:web:1"
     with pytest.raises(ImageMissingError):
         await back(world, 1)
+
+
+async def test_the_images_of_steps_come_back_as_they_were_and_are_not_looked_for():
+    def spec(tag, image):
+        steps, kept = (Hook(command=("x",), image=tag),), (Hook(command=("y",), image="setup", per_replica=True),)
+        made = service("web", image)
+        return shop(replace(made, task=replace(made.task, pre_start=(*steps, *kept))))
+
+    world = worlds()
+    world.node.images |= {"migrate": "sha256:m1", "setup": "sha256:s1"}
+    await deploy(world, spec("migrate", "web:1"))
+    world.node.images["migrate"] = "sha256:m2"
+    await deploy(world, spec("migrate", "web:2"))
+    assert (await stored(world, Service, "shop/web")).step_images["migrate"].id == "sha256:m2"
+    del world.node.images["migrate"]
+    await back(world, 1)
+    assert (await stored(world, Service, "shop/web")).step_images["migrate"].id == "sha256:m1"
+    del world.node.images["setup"]
+    with pytest.raises(ImageMissingError, match="setup"):
+        await back(world, 2)
 
 
 async def test_the_platform_undoes_a_failed_release_once():

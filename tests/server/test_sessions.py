@@ -34,15 +34,20 @@ async def assigned(world, spec, state=TaskState.ASSIGNED, node_id="n1", **fields
     """Return a stored task in *state*, put there by the writers that may."""
     await world.call("PUT", "/v1/apps/shop", msgspec.to_builtins({"spec": spec, **fields}))
     stored = await world.store.view(lambda tx: tx.get(Service, f"shop/{spec.services[0].name}"))
-    task = await world.store.update(Writer.ORCHESTRATOR, lambda tx: tx.put(task_of(stored)))
+    task = await placed(world, task_of(stored), node_id)
+    if state > TaskState.ASSIGNED:
+        task = await world.store.update(Writer.AGENT, lambda tx: tx.put(msgspec.structs.replace(task, state=state)))
+    return task
+
+
+async def placed(world, task, node_id="n1"):
+    """Store *task* and have it placed on a node."""
     replace = msgspec.structs.replace
+    task = await world.store.update(Writer.ORCHESTRATOR, lambda tx: tx.put(task))
     task = await world.store.update(Writer.RESOURCES, lambda tx: tx.put(replace(task, state=TaskState.PENDING)))
-    task = await world.store.update(
+    return await world.store.update(
         Writer.SCHEDULER, lambda tx: tx.put(replace(task, state=TaskState.ASSIGNED, node_id=node_id))
     )
-    if state > TaskState.ASSIGNED:
-        task = await world.store.update(Writer.AGENT, lambda tx: tx.put(replace(task, state=state)))
-    return task
 
 
 async def current(world, task):
@@ -60,6 +65,34 @@ async def test_a_node_gets_its_task_with_the_contents_it_was_granted_and_no_othe
     secret = await world.store.view(lambda tx: tx.get(Secret, "shop/key"))
     assert found.secrets[0].version == secret.content_version
     assert "hunter2" not in repr(found)
+
+
+async def test_a_node_gets_each_content_in_every_version_that_a_live_task_was_made_for():
+    world = World()
+    grants = {"secrets": (FileGrant(source="key", target="/k"),), "configs": (FileGrant(source="c", target="/c"),)}
+    files = {"secrets": (FileSpec(key="key", name="key"),), "configs": (FileSpec(key="c", name="conf"),)}
+    spec = shop(service("web", "web:1", **grants), **files)
+
+    async def task(id, slot, **contents):
+        """Deploy *contents* and return a task on the node that was made for them."""
+        answer = await world.call("PUT", "/v1/apps/shop", msgspec.to_builtins({"spec": spec, **contents}))
+        assert answer.status == 200, answer
+        stored = await world.store.view(lambda tx: tx.get(Service, "shop/web"))
+        secrets, configs = await world.store.view(lambda tx: Scenes(tx).file_versions(stored))
+        made = task_of(stored, id, slot, secret_versions=secrets, config_versions=configs)
+        return await placed(world, made)
+
+    first = await task("t00000000001", 1, secrets={"key": b"old"}, configs={"c": b"a=1"})
+    second = await task("t00000000002", 2, secrets={"key": b"new"}, configs={"c": b"a=2"})
+    found = await anext(session(world).assignments())
+    assert {(c.id, c.content) for c in found.secrets} == {("shop/key", b"old"), ("shop/key", b"new")}
+    assert {c.content for c in found.configs} == {b"a=1", b"a=2"}
+    for made, content in ((first, b"old"), (second, b"new")):
+        (given,) = [c for c in found.secrets if c.version == made.secret_versions["key"]]
+        assert given.content == content
+    await world.store.update(Writer.AGENT, lambda tx: tx.put(msgspec.structs.replace(first, state=TaskState.FAILED)))
+    found = await anext(session(world).assignments())
+    assert {c.content for c in (*found.secrets, *found.configs)} == {b"new", b"a=2"}
 
 
 async def test_another_node_gets_nothing_of_it():

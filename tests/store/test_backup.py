@@ -6,10 +6,12 @@ import stat
 import tarfile
 
 import pytest
+from msgspec.structs import replace
 
 from pilothouse.errors import InvalidRequestError, StoreCorruptError, StoreUnavailableError
 from pilothouse.model.objects import Secret, Task
-from pilothouse.model.spec import FileSpec
+from pilothouse.model.release import FileVersion, Release
+from pilothouse.model.spec import AppSpec, FileSpec
 from pilothouse.model.states import Writer
 from pilothouse.store import database
 from pilothouse.store.backup import check_directory, restore
@@ -141,6 +143,25 @@ async def test_a_backup_that_lost_its_key_is_incomplete(made):
     pack(made, ("pilothouse.db", made / "new"))
     with pytest.raises(InvalidRequestError, match="not the key that opens them"):
         restore(made / "all.tar", made / "fresh")
+
+
+async def test_releases_and_the_contents_they_need_are_in_a_backup(made):
+    store = await SQLiteStore.open(made / "data")
+    release = Release(id="shop/000001", app="shop", number=1, spec=AppSpec(name="shop"), secret_versions={"pw": "v1"})
+    kept = FileVersion(
+        id="secret/shop/pw/v1", app="shop", kind="secret", key="pw", content_version="v1", stored=b"\x00\xffx"
+    )
+    await store.update(Writer.API, lambda tx: [tx.put(release), tx.put(kept)])
+    await store.backup(made / "new")
+    await store.close()
+    restore(made / "new", made / "fresh")
+    fresh = await SQLiteStore.open(made / "fresh")
+    found = await fresh.view(lambda tx: (tx.find(Release, app="shop"), tx.find(FileVersion, app="shop")))
+    await fresh.close()
+    assert [replace(each, version=0) for group in found for each in group] == [release, kept]
+    pack(made, ("pilothouse.db", made / "new"))
+    with pytest.raises(InvalidRequestError, match="not the key that opens them"):
+        restore(made / "all.tar", made / "other")
 
 
 async def test_a_store_that_was_killed_is_replaced_with_its_log(made):

@@ -18,7 +18,9 @@ from typing import IO
 import msgspec
 
 from pilothouse.errors import InvalidRequestError, PilothouseError, StoreCorruptError
+from pilothouse.model.base import Object
 from pilothouse.model.objects import Secret
+from pilothouse.model.release import FileVersion
 from pilothouse.store import rows
 from pilothouse.store.database import (
     FILE,
@@ -96,7 +98,12 @@ def verify(path: pathlib.Path, *, live: bool) -> Contents:
             commits = _check_commits(connection)
     except sqlite3.Error as error:
         raise translate(error, path) from error
-    return Contents(schema, revision, len(objects), commits, any(isinstance(each, Secret) for each in objects))
+    return Contents(schema, revision, len(objects), commits, any(map(_is_sealed, objects)))
+
+
+def _is_sealed(obj: Object) -> bool:
+    """Whether a key is needed to read all of *obj*."""
+    return isinstance(obj, Secret) or (isinstance(obj, FileVersion) and obj.kind == "secret")
 
 
 def write_backup(source: pathlib.Path, target: pathlib.Path, now: float) -> Manifest:

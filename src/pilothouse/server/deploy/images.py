@@ -109,7 +109,8 @@ async def look(spec: AppSpec, node: NodeServices, services: dict[str, Service]) 
 async def have_again(release: Release, node: NodeServices) -> None:
     """Make sure that the very images of an earlier release are on the node; a tag may mean another one by now.
 
-    One that is gone is pulled by its digest if it came from a registry and its pull policy allows it.
+    One that is gone is pulled by its digest if it came from a registry and its pull policy allows it. Those of
+    once-per-release steps are not looked for: they ran for that release, and are not run again.
 
     Raises:
         ImageMissingError: One is gone and cannot be had again.
@@ -122,11 +123,19 @@ async def have_again(release: Release, node: NodeServices) -> None:
         tried = [await _last(node, Need(ref, policy, container.platform)) for ref, policy in pulls]
         if not any(last and last.phase == "resolved" and last.id in {image.id, ""} for last in tried):
             raise ImageMissingError(_gone(release, service.name, image, tried[-1]))
-    for need, keys in needs(release.spec).items():
+    for need, keys in needs(_without_steps(release.spec)).items():
         others = tuple(key for key in keys if not key.endswith(".image"))
         last = await _last(node, need) if others else None
         if others and (last is None or last.phase != "resolved"):
             raise ImageMissingError(missing(need, others, last.message if last else "the node gave no answer"))
+
+
+def _without_steps(spec: AppSpec) -> AppSpec:
+    services = []
+    for service in spec.services:
+        hooks = tuple(hook for hook in service.task.pre_start if hook.per_replica)
+        services.append(msgspec.structs.replace(service, task=msgspec.structs.replace(service.task, pre_start=hooks)))
+    return msgspec.structs.replace(spec, services=tuple(services))
 
 
 def _gone(release: Release, service: str, image: ResolvedImage, last: ImageProgress | None) -> str:

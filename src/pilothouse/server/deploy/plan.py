@@ -231,6 +231,7 @@ def _release(
         kind=asked.kind,
         spec=asked.spec,
         images={name: service.image for name, service in services.items()},
+        step_images={name: service.step_images for name, service in services.items() if service.step_images},
         secret_versions={key: secret.content_version for key, secret in secrets.items()},
         config_versions={key: config.content_version for key, config in configs.items()},
         restarts={name: s.restarts_requested for name, s in services.items() if s.restarts_requested},

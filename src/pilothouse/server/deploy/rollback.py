@@ -45,6 +45,7 @@ def restored(
     return Asked(
         spec=release.spec,
         images=release.images,
+        step_images={service.name: release.step_images.get(service.name, {}) for service in release.spec.services},
         secrets=_contents(stored, release, "secret", stored.secrets, release.secret_versions),
         configs=_contents(stored, release, "config", stored.configs, release.config_versions),
         keep_orphans=False,
