@@ -132,7 +132,8 @@ def test_rollback_without_a_number_goes_to_the_newest_stable_release_with_anothe
         release(6, state=STABLE, copies=4, undoes=5), release(5, state=ReleaseState.ROLLED_BACK),
         release(4, state=STABLE), release(3, state=ReleaseState.FAILED), release(2, state=STABLE),
     )  # fmt: skip
-    shop.answers["GET", "/v1/apps/shop/releases/2/diff"] = ReleaseDiff(app="shop", before=6, after=2)
+    shop.answers["GET", "/v1/apps/shop/releases/4/diff"] = ReleaseDiff(app="shop", before=6, after=4)
+    shop.answers["GET", "/v1/apps/shop/releases/2/diff"] = ReleaseDiff(app="shop", before=6, after=2, changes=CHANGES)
     shop.answers[ROLLBACK] = DeployResult(app="shop", revision=7)
     done = command("rollback", "shop", "--detach", "--json")
     assert done.code == 0
@@ -141,9 +142,10 @@ def test_rollback_without_a_number_goes_to_the_newest_stable_release_with_anothe
 
 
 def test_where_nothing_was_stable_before_there_is_nothing_to_go_back_to(shop, command):
+    shop.answers["GET", "/v1/apps/shop/releases/1/diff"] = ReleaseDiff(app="shop", before=3, after=1)
     done = command("rollback", "shop")
     assert done.code == 3
-    assert "no release of shop before release 3 was stable" in done.err
+    assert "no release of shop before release 3 was stable and differs from it" in done.err
     shop.answers[RELEASES] = page()
     assert "shop has no release yet" in command("rollback", "shop").err
 

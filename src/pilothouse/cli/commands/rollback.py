@@ -3,13 +3,14 @@
 import click
 
 from pilothouse.cli import follow, options, outcome, output
+from pilothouse.cli.client import Client
 from pilothouse.cli.command import command
 from pilothouse.cli.commands.releases import newest
 from pilothouse.cli.progress import Progress
 from pilothouse.errors import NotFoundError
 from pilothouse.ids import SystemIds
 from pilothouse.model.release import ReleaseState
-from pilothouse.model.release_api import ReleaseView, RollbackRequest
+from pilothouse.model.release_api import ReleaseDiff, ReleaseView, RollbackRequest
 
 
 @command(
@@ -36,9 +37,10 @@ def rollback(*, message: str, detach: bool, timeout: str, as_json: bool, app: st
     client = options.client()
     found = client.releases(app)
     present = newest(found, app)
-    target = release if release is not None else target_of(found)
+    difference = client.release_diff(app, release, present.number) if release is not None else target_of(client, found)
+    target = difference.after
     progress = Progress(quiet=as_json)
-    for change in client.release_diff(app, target, present.number).changes:
+    for change in difference.changes:
         progress.say(outcome.change_line(change))
     request = RollbackRequest(release=target, expect=present.number, message=message)
     made = client.rollback(app, request, key=SystemIds().new())
@@ -53,10 +55,11 @@ def rollback(*, message: str, detach: bool, timeout: str, as_json: bool, app: st
     return follow.until_stable(client, app, made.revision, seconds, as_json=as_json, progress=progress)
 
 
-def target_of(found: list[ReleaseView]) -> int:
-    """Return the release to go back to when nobody says which: the newest stable one with another content.
+def target_of(client: Client, found: list[ReleaseView]) -> ReleaseDiff:
+    """Return what going back changes when nobody says where to: to the newest stable release with another content.
 
     Args:
+        client: The server.
         found: The kept releases, newest first; not empty.
 
     Raises:
@@ -64,10 +67,11 @@ def target_of(found: list[ReleaseView]) -> int:
     """
     present = found[0]
     for each in found[1:]:
-        same = each.number == present.copies or (each.copies and each.copies == present.copies)
-        if each.state is ReleaseState.STABLE and not same:
-            return each.number
+        if each.state is ReleaseState.STABLE:
+            difference = client.release_diff(present.app, each.number, present.number)
+            if difference.changes:
+                return difference
     raise NotFoundError(
-        f"no release of {present.app} before release {present.number} was stable: `pilothouse releases ls "
-        f"{present.app}` shows those that are kept; name one to go back to it all the same"
+        f"no release of {present.app} before release {present.number} was stable and differs from it: `pilothouse "
+        f"releases ls {present.app}` shows those that are kept; name one to go back to it all the same"
     )
