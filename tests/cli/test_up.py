@@ -7,9 +7,11 @@ import pytest
 
 from pilothouse import errors
 from pilothouse.model.api import DeployRequest, DeployResult, Explanation, ImageRequest, Refusal
+from pilothouse.model.release import ReleaseState
+from pilothouse.model.rollout import Evidence
 from pilothouse.model.wire import ImageProgress
 from tests.cli.fake_api import events, ndjson, problem
-from tests.cli.views import app, plan, service
+from tests.cli.views import app, plan, release, service
 
 MANIFEST = "name: shop\nservices:\n  web: {image: 'web:1'}\n  db: {image: 'db:1'}\n"
 PUT = ("PUT", "/v1/apps/shop")
@@ -80,7 +82,7 @@ def test_a_deployment_that_takes_too_long_ends_with_what_is_missing(shop, comman
     shop.answers[WATCH] = events(("app", app(slow, revision=2)))
     done = command("up", "--timeout", "300ms")
     assert done.code == 2
-    assert "is not what the manifest says after 0.3 s; the platform goes on trying" in done.err
+    assert "is not what the manifest says after 0.3 s (release 2 is rolling); the platform goes on trying" in done.err
     assert "its startup probe has not passed yet" in done.err
 
 
@@ -121,6 +123,25 @@ def test_a_missing_image_with_a_build_section_says_how_it_is_built(shop, command
     assert done.err.splitlines()[-1] == f"  build it: docker build -t shop-web {here}/web"
 
 
+def test_what_a_release_is_for_is_sent_with_it(shop, command):
+    assert command("up", "-m", "new prices").code == 0
+    assert [each.message for each in shop.bodies(*PUT, DeployRequest)] == ["new prices"]
+
+
+def test_a_release_that_is_rolled_back_ends_with_1_and_says_what_runs(shop, command):
+    evidence = Evidence(service="web", task="web.1", cause="it exited with code 3", log_tail=("no config",))
+    shop.answers["GET", "/v1/apps/shop/releases/2"] = release(
+        2, base=1, state=ReleaseState.ROLLED_BACK, evidence=evidence
+    )
+    undo = release(3, base=1, undoes=2, copies=1, state=ReleaseState.STABLE)
+    shop.answers[WATCH] = events(("app", app(service("web"), service("db"), revision=3, release=undo)))
+    done = command("up")
+    assert done.code == 1
+    assert done.out == ""
+    assert "release 3 runs, which repeats release 1" in done.err
+    assert "    | no config" in done.err.splitlines()
+
+
 def test_json_writes_one_document_and_nothing_else(shop, command):
     done = command("up", "--json")
     assert json.loads(done.out)["converged"] is True
@@ -133,14 +154,14 @@ def test_detached_up_returns_once_it_is_recorded(shop, command):
     assert WATCH not in [(m, p) for m, p, _, _ in shop.asked]
 
 
-def test_interrupting_up_says_that_the_deployment_goes_on(shop, command, monkeypatch):
+def test_interrupting_up_says_that_the_release_goes_on(shop, command, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("pilothouse.cli.client.Client.watch_app", interrupted)
     done = command("up")
     assert done.code == 130
-    assert "the deployment of shop goes on: `pilothouse ps shop`" in done.err
+    assert "interrupted; release 2 of shop goes on: `pilothouse watch shop`" in done.err
 
 
 def test_a_broken_watch_is_taken_up_again(shop, command):

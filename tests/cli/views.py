@@ -24,17 +24,21 @@ def service(name="web", **fields):
 
 
 def app(*services, **fields):
+    """An app whose newest release is its first stable one, or the first that is being rolled out."""
+    converged = all(each.converged for each in services)
     whole = {
         "name": "shop",
         "revision": 1,
         "deployed_at": 1.0,
         "deployed_by": "uid:0(root)",
         "removing": False,
-        "converged": all(each.converged for each in services),
+        "converged": converged,
         "failed": any(each.failed for each in services),
         "sentence": "",
+        **fields,
     }
-    return AppView(services=services, **{**whole, **fields})
+    state = ReleaseState.STABLE if converged else ReleaseState.ROLLING
+    return AppView(services=services, **{"release": release(whole["revision"], state=state), **whole})
 
 
 def release(number=1, **fields):

@@ -53,49 +53,6 @@ def timeout_seconds(text: str) -> float:
     return times.parse_duration(text)
 
 
-def until_converged(
-    client: Client, app: str, revision: int, seconds: float, *, as_json: bool, progress: Progress | None = None
-) -> int:
-    """Show progress until *app* at *revision* or later has converged; say so and return 0.
-
-    Raises:
-        DeployFailedError: It failed, was replaced by nothing, or the time was up; the message has cause and last lines.
-    """
-    clock = SystemClock()
-    begun = clock.monotonic()
-    view = wait_converged(client, app, revision, seconds, progress or Progress(quiet=as_json), clock)
-    if as_json:
-        output.json(view)
-    else:
-        output.line(done_sentence(view, clock.monotonic() - begun))
-    return 0
-
-
-def wait_converged(
-    client: Client, app: str, revision: int, seconds: float, progress: Progress, clock: Clock
-) -> AppView:
-    """Show progress and return the view in which *app* has converged; raises as `until_converged` does."""
-    last: AppView | None = None
-    end = clock.monotonic() + seconds
-    for view in views(client, app, seconds, clock):
-        if isinstance(view, Gone):
-            raise DeployFailedError(
-                f"{app} was taken down while it was waited for: `pilothouse events {app}` says by whom"
-            )
-        if view is not None and view.revision >= revision:
-            last = view
-            progress.show(view)
-            if view.failed:
-                raise DeployFailedError(_failure(client, view, "is not what the manifest says"))
-            if view.converged and _stays(client, view, end, clock):
-                return view
-    if last is None:
-        raise DeployFailedError(f"{app} was not seen in {seconds:g} s: `pilothouse ps {app}` shows how it is now")
-    raise DeployFailedError(
-        _failure(client, last, f"is not what the manifest says after {seconds:g} s; the platform goes on trying")
-    )
-
-
 def until_stable(
     client: Client, app: str, number: int, seconds: float, *, as_json: bool, progress: Progress | None = None
 ) -> int:

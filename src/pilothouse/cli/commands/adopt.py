@@ -52,6 +52,6 @@ def adopt(
         if as_json:
             output.json(result)
         return 0
-    return follow.until_converged(
+    return follow.until_stable(
         client, result.deployed.app, result.deployed.revision, seconds, as_json=as_json, progress=progress
     )

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from pilothouse.cli import follow, foretold, lifecycle, options, output, plan_file, project
 from pilothouse.cli.client import Client
-from pilothouse.cli.command import EXIT_FAILED, EXIT_REFUSED, command
+from pilothouse.cli.command import EXIT_DONE, EXIT_REFUSED, command
 from pilothouse.cli.commands.top import size
 from pilothouse.cli.places import places
 from pilothouse.cli.progress import Progress
@@ -31,9 +31,9 @@ from pilothouse.model.wire import ImageProgress
         ("pilothouse up --detach --json", "for programs: return once the deployment is recorded"),
     ],
     exits={
-        0: "every service is as the manifest says",
-        EXIT_FAILED: "a service failed (three times in a row), or is not there in time; the platform goes on trying",
-        EXIT_REFUSED: "the manifest cannot be used, or needs a grant; nothing was changed",
+        **follow.EXITS,
+        EXIT_DONE: "every service is as the manifest says",
+        EXIT_REFUSED: "the manifest cannot be used, an image is missing, or a grant is needed; nothing was changed",
     },
 )
 @options.manifest
@@ -45,6 +45,7 @@ from pilothouse.model.wire import ImageProgress
     default="",
     help="Deploy only if it does what the plan in FILE says; see `pilothouse plan --out`.",
 )
+@click.option("-m", "--message", default="", metavar="TEXT", help="What this release is for; kept with it.")
 @click.option("-d", "--detach", is_flag=True, help="Do not wait until it runs.")
 @follow.timeout_option
 @options.as_json
@@ -53,6 +54,7 @@ def up(
     chosen: options.Chosen,
     keep_orphans: bool,
     plan_path: str,
+    message: str,
     detach: bool,
     timeout: str,
     as_json: bool,
@@ -62,7 +64,11 @@ def up(
     Run it again after a change: only services whose definition changed get new tasks, those that left the file go, the
     others are not touched. What it would do is planned first and said in short; if the app is changed by somebody else
     in between so that it would do something else, nothing is done. Images are made present before anything that runs is
-    stopped. If no server runs it is started. Interrupting the wait leaves the deployment going.
+    stopped. If no server runs it is started.
+
+    What is deployed is a release. A new task that fails has it rolled back to the newest release that was stable; then
+    this ends with 1 once that one runs again, and says which task failed and why. Interrupting the wait leaves the
+    release going; `pilothouse watch` waits for it again.
     """
     seconds = follow.timeout_seconds(timeout)
     planned = plan_file.read(plan_path) if plan_path else None
@@ -73,21 +79,18 @@ def up(
     root = click.get_current_context().find_root()
     lifecycle.ensure(places(os.environ, socket=root.params.get("socket")), progress.say)
     client = options.client()
-    result = deploy(client, request_of(made, keep_orphans=keep_orphans), progress, made.builds, planned)
+    request = request_of(made, keep_orphans=keep_orphans, message=message)
+    result = deploy(client, request, progress, made.builds, planned)
     if detach:
         return _say_deployed(result, as_json=as_json)
-    try:
-        return follow.until_converged(client, result.app, result.revision, seconds, as_json=as_json, progress=progress)
-    except KeyboardInterrupt:
-        output.note(
-            f"interrupted; the deployment of {result.app} goes on: `pilothouse ps {result.app}` shows how far it is"
-        )
-        raise
+    return follow.until_stable(client, result.app, result.revision, seconds, as_json=as_json, progress=progress)
 
 
-def request_of(made: Converted, *, keep_orphans: bool = False) -> DeployRequest:
+def request_of(made: Converted, *, keep_orphans: bool = False, message: str = "") -> DeployRequest:
     """Return the request that deploys *made*."""
-    return DeployRequest(spec=made.spec, secrets=made.secrets, configs=made.configs, keep_orphans=keep_orphans)
+    return DeployRequest(
+        spec=made.spec, secrets=made.secrets, configs=made.configs, keep_orphans=keep_orphans, message=message
+    )
 
 
 def deploy(
@@ -203,5 +206,5 @@ def _say_deployed(result: DeployResult, *, as_json: bool) -> int:
     if as_json:
         output.json(result)
     else:
-        output.line(f"{result.app} is being deployed: `pilothouse ps {result.app}` shows how far it is")
+        output.line(f"{result.app} is being deployed: `pilothouse watch {result.app}` shows how it gets on")
     return 0
