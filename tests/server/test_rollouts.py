@@ -1,5 +1,6 @@
 """A release as people watch it: what is new, what is old, and what is being waited for, until when."""
 
+import pytest
 from msgspec.structs import replace
 
 from pilothouse.model.container import ContainerSpec
@@ -101,9 +102,32 @@ def test_the_monitor_window_ends_for_the_last_new_task():
     world.pass_time(120)
     rolling(world, RolloutState.MONITORING, since=world.now)
     last = max(task.status.ready_since or task.status.started_at for task in world.running())
+    world.now = last + 3
     assert (web(world).waits_for, web(world).until) == ("the monitor window", last + 10)
     world.run(world.running()[0], ready=False)
     assert web(world).until is None
+
+
+def test_after_the_monitor_window_old_tasks_may_have_yet_to_stop():
+    world = updated()
+    world.pass_time(120)
+    rolling(world, RolloutState.MONITORING, sentence="every task is new; waits until the old ones have stopped")
+    world.now += 60
+    assert (web(world).waits_for, web(world).until) == ("the old tasks to stop", None)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "what"),
+    [
+        ("waits for db to be healthy", "db to be healthy"),
+        ("no node meets its placement constraints", "a change: no node meets its placement constraints"),
+        ("", ""),
+    ],
+)
+def test_a_rollout_that_has_yet_to_begin_says_what_for(sentence, what):
+    world = updated()
+    rolling(world, RolloutState.WAITING, sentence=sentence)
+    assert web(world).waits_for == what
 
 
 def test_a_paused_rollout_waits_for_a_person_and_says_who_paused_it():

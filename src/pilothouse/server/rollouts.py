@@ -149,28 +149,36 @@ def _wait(
     *,
     paused_by: str,
 ) -> Wait:
-    if rollout.state is RolloutState.DONE:
-        return Wait()
-    if rollout.state is RolloutState.PAUSED:
-        who = f" ({paused_by} paused it)" if paused_by else ""
-        return Wait(what=f"`pilothouse resume {service.app}`{who}", since=rollout.since)
-    if rollout.state is RolloutState.HELD and stage is not None:
-        return _judged(service, rollout, stage)
-    if rollout.state is RolloutState.ROLLING:
-        return _next_task(service, rule, wanted, now) or Wait(what=rollout.sentence, since=rollout.since)
-    if rollout.state is RolloutState.MONITORING:
-        return Wait(what="the monitor window", since=rollout.since, until=_monitored_until(rule, wanted))
-    return Wait(what=rollout.sentence, since=rollout.since)
+    match rollout.state:
+        case RolloutState.DONE:
+            found = Wait()
+        case RolloutState.PAUSED:
+            who = f" ({paused_by} paused it)" if paused_by else ""
+            found = Wait(what=f"`pilothouse resume {service.app}`{who}")
+        case RolloutState.HELD if stage is not None:
+            found = _judged(service, stage)
+        case RolloutState.ROLLING:
+            found = _next_task(service, rule, wanted, now) or Wait()
+        case RolloutState.MONITORING:
+            until = _monitored_until(rule, wanted)
+            over = until is not None and until <= now
+            found = Wait(what="the old tasks to stop") if over else Wait(what="the monitor window", until=until)
+        case RolloutState.FAILED:
+            found = Wait(what=rollout.sentence)
+        case _:
+            found = Wait(what=_awaited(rollout.sentence))
+    return found
 
 
-def _judged(service: Service, rollout: Rollout, stage: Stage) -> Wait:
-    steps = steps_of(service.spec.release)
-    hold = steps[stage.step].hold_seconds if stage.step < len(steps) else None
-    return Wait(
-        what="the judge",
-        since=stage.since or rollout.since,
-        until=stage.since + hold if stage.since and hold is not None else None,
-    )
+def _awaited(sentence: str) -> str:
+    """Return what a rollout that has yet to begin waits for, from its sentence: "waits for db to be healthy"."""
+    what = sentence.removeprefix("waits for ")
+    return what if what != sentence or not sentence else f"a change: {sentence}"
+
+
+def _judged(service: Service, stage: Stage) -> Wait:
+    hold = steps_of(service.spec.release)[stage.step].hold_seconds
+    return Wait(what="the judge", since=stage.since, until=stage.since + hold if stage.since else None)
 
 
 def _next_task(service: Service, rule: Policy, wanted: list[Slot], now: float) -> Wait | None:
