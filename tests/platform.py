@@ -4,6 +4,7 @@ The server and every command run as subprocesses inside the engine's network nam
 host of their own. Used by the end-to-end scenarios and by the benches.
 """
 
+import asyncio
 import contextlib
 import json
 import os
@@ -15,6 +16,9 @@ import sys
 import tempfile
 import time
 
+from pilothouse.agent.proxy.binary import find_binary
+from pilothouse.agent.proxy.process import Process
+from pilothouse.clock import SystemClock
 from tests.engine import _UnixConnection, until
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -26,6 +30,8 @@ class Platform:
     def __init__(self, host):
         self.host = host
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="ph-platform-"))
+        # As /run is: the proxy's user has to pass.
+        self.directory.chmod(0o711)
         self.socket = self.directory / "run" / "api.sock"
         self.environment = {
             **{key: os.environ[key] for key in ("PATH", "LANG", "PYTHONPATH") if key in os.environ},
@@ -134,6 +140,10 @@ class Platform:
         """Stop the server and remove its directories; return mounts it left as sentences, after removing them."""
         if self._server is not None and self._server.poll() is None:
             self.stop()
+        # The proxy goes on for apps that are still up, as it should; here nobody is left to serve.
+        proxy = Process(self.directory / "run" / "proxy", find_binary(os.environ), SystemClock())
+        for running in proxy.find():
+            asyncio.run(proxy.end(running))
         left = []
         for line in reversed(pathlib.Path("/proc/mounts").read_text().splitlines()):
             where = line.split(" ")[1]

@@ -6,6 +6,7 @@ import pathlib
 import signal
 
 import pytest
+import uvloop
 
 from pilothouse.agent.proxy.conformance import Place, answers, claimed, running, until
 from pilothouse.agent.proxy.driver import EnvoyIngress
@@ -40,6 +41,30 @@ async def test_envoy_is_nobodys_child_and_has_no_privilege_but_to_listen():
             assert {int(seen[name][0], 16) for name in ("CapEff", "CapPrm", "CapBnd")} == {1 << 10}
             assert {p.stat().st_mode & 0o007 for p in (around.directory / "config").iterdir()} == {0}
         assert (around.directory / "admin").stat().st_mode & 0o077 == 0
+
+
+def test_it_is_started_by_the_servers_own_event_loop_too():
+    async def check():
+        async with published("a") as (around, port, _):
+            assert await around.ask(port) == "a"
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(check())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+async def test_where_no_other_user_can_reach_the_files_it_is_root_without_powers():
+    async with real() as around:
+        around.directory.chmod(0o700)
+        async with running(around) as ingress:
+            port = around.free_port()
+            ingress.settle(["a"])
+            ingress.put("a", [backend("a", port, await around.program("a"))])
+            await claimed(ingress, port)
+            seen = status(around.process.find()[0].pid)
+            assert set(seen["Uid"]) == {"0"}
+            assert {int(seen[name][0], 16) for name in ("CapEff", "CapPrm", "CapBnd")} == {1 << 10}
+            assert "chmod o+x" in ingress.warnings()[0]
 
 
 async def test_a_killed_envoy_is_back_within_a_second_or_so():

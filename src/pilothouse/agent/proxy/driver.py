@@ -35,6 +35,12 @@ DRAIN_POLL_SECONDS = 0.05
 RETRY_CAP_SECONDS = 5.0
 
 
+CLOSED_OFF = (
+    "the proxy runs as root's user, though without its powers, because other users cannot reach the run directory: let "
+    "them pass with chmod o+x on it and the directories above it, and restart the server"
+)
+
+
 class Remembered(msgspec.Struct):
     """What a later agent has to know: what was to be served, and what was counted."""
 
@@ -177,7 +183,9 @@ class EnvoyIngress:
         return self._meter.reports(self._table.wanted.splits)
 
     def warnings(self) -> tuple[str, ...]:
-        return () if self._binary else (MISSING,)
+        if not self._binary:
+            return (MISSING,)
+        return (CLOSED_OFF,) if self._envoy.process.user == 0 else ()
 
     def _ask(self) -> int:
         self._course.asked += 1

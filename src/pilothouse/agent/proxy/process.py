@@ -60,6 +60,11 @@ def unprivileged_user(uid_map: str) -> int:
     return -1
 
 
+def open_to_all(directory: pathlib.Path) -> bool:
+    """Whether any user can reach what is in *directory*, as far as it exists."""
+    return all(each.stat().st_mode & stat.S_IXOTH for each in (directory, *directory.parents) if each.exists())
+
+
 def began(pid: int) -> int | None:
     """Return when a process began, or None if it does not run (any more)."""
     try:
@@ -84,7 +89,7 @@ class Process:
         self._binary = binary
         self._clock = clock
         self._told = directory / "process.json"
-        self.user = unprivileged_user(pathlib.Path("/proc/self/uid_map").read_text()) if os.geteuid() == 0 else -1
+        self.user = self._user()
 
     def prepare(self) -> None:
         """Make the directories: the configuration is readable to Envoy's user, the admin socket's is its own."""
@@ -94,6 +99,13 @@ class Process:
             path.chmod(mode)
             if self.user >= 0:
                 os.chown(path, owner, self.user if name else -1)
+
+    def _user(self) -> int:
+        if os.geteuid() != 0:
+            return -1
+        # Envoy takes no file whose directories it cannot look through. Root's user can, without root's powers.
+        user = unprivileged_user(pathlib.Path("/proc/self/uid_map").read_text())
+        return user if open_to_all(self._directory) else 0
 
     @property
     def build(self) -> str:

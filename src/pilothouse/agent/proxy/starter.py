@@ -1,8 +1,8 @@
 """Starts Envoy as a process of its own. Runs as a script by itself, imports nothing of ours, and prints Envoy's pid.
 
 It is no child of the server: the server may be killed and Envoy goes on. It gets a session, descriptors up to the hard
-limit, and, where this runs as root, an unprivileged user, no way to gain a privilege again, and the one capability to
-listen on ports below 1024.
+limit, and, where this runs as root, another user, no way to gain a privilege again, and the one capability to listen on
+ports below 1024. UID 0 stays root's user without root's powers.
 
     starter.py DIRECTORY LOG UID BINARY ARGUMENT…        UID is -1 to stay who it is
 """
@@ -30,7 +30,7 @@ def _must(result: int, what: str) -> None:
 
 
 def become(uid: int) -> None:
-    """Give up root for good: become *uid*, with one capability and no way to another."""
+    """Give up root's powers for good: become *uid*, with one capability and no way to another."""
     number = 0
     while _prctl(_PR_CAPBSET_READ, number) >= 0:
         if number != _NET_BIND_SERVICE:
@@ -65,6 +65,9 @@ def main(directory: str, log: str, uid: int, binary: str, arguments: list[str]) 
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
+    # Whoever started this may have left it more than it knows, the other end of its own output among them.
+    os.closerange(3, executable)
+    os.closerange(executable + 1, 65536)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     os.umask(0o077)
