@@ -27,7 +27,9 @@ def keep(scene: Scene, by_key: dict[Key, Slot], keys: tuple[Key, ...], plan: Pla
         for extra in slot.extra:
             plan.withdraw(slot, extra, "its slot has another task already")
     withdraw(scene, unsettled, course, gate, plan)
-    for slot in unsettled:
+    # Where old tasks are to stay, one may have died beside a new task that is well.
+    keeps = course.stage is not None or course.stopped or course.paused
+    for slot in kept if keeps else unsettled:
         _tend(scene, slot, course, gate, plan)
     if any(slot.outdated for slot in unsettled):
         advance(scene, kept, course, gate, plan)
