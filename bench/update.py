@@ -28,7 +28,7 @@ services:
     healthcheck: {{test: [CMD, "true"], interval: 1s, timeout: 5s, retries: 3}}
     deploy:
       replicas: {count}
-      update_config: {{parallelism: {parallelism}, order: {order}, monitor: 0s, delay: 0s}}
+      update_config: {{parallelism: {parallelism}, order: {order}, monitor: 1ms}}
 """
 
 

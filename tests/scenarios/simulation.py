@@ -18,6 +18,8 @@ from pilothouse.control.assignments import needs
 from pilothouse.control.orchestrators.reaping import forget_gone
 from pilothouse.ids import SeededIds
 from pilothouse.model.objects import App, Ending, Health, Node, ResolvedImage, Service, Task, TaskStatus
+from pilothouse.model.release import Release, release_id
+from pilothouse.model.rollout import Stage
 from pilothouse.model.spec import AppSpec
 from pilothouse.model.states import TaskState, Writer
 from pilothouse.model.wire import ResourceReport
@@ -350,7 +352,22 @@ class Platform:
         """Everything of the server but its agent."""
         await run_control(self.store, self.clock, self.ids, self.presence)
 
-    async def deploy(self, *services, app="shop"):
+    async def release(self, *services, base=0, app="shop", **fields):
+        """Deploy as a release of its own, which replaces the stable release *base*."""
+        await self.deploy(*services, app=app, base=base, **fields)
+
+    async def stage(self, service="web", app="shop", **fields):
+        """The releaser lets the newest release go so far with *service*."""
+
+        def write(tx):
+            release = tx.get(Release, release_id(app, tx.get(App, app).revision))
+            stage = Stage(since=self.clock.now(), **fields)
+            tx.put(replace(release, stages={**release.stages, service: stage}))
+
+        # Not a commit of the server's, so it is none that the server could be killed after.
+        await self.store.inner.update(Writer.RELEASER, write)
+
+    async def deploy(self, *services, app="shop", base=None, **fields):
         def write(tx):
             old = tx.get(App, app)
             spec = AppSpec(name=app, services=services)
@@ -368,8 +385,16 @@ class Platform:
             for was in tx.find(Service, app=app):
                 if was.name not in {each.name for each in services}:
                     tx.put(replace(was, removing=True))
+            if base is not None:
+                self._record(tx, app, spec, base, fields)
 
         await self.store.update(Writer.API, write)
+
+    def _record(self, tx, app, spec, base, fields):
+        number = tx.get(App, app).revision
+        images = {service.name: service.image for service in tx.find(Service, app=app)}
+        whole = {"spec": spec, "images": images, "base": base, "created_at": self.clock.now(), **fields}
+        tx.put(Release(id=release_id(app, number), app=app, number=number, **whole))
 
     async def down(self, app="shop"):
         await self.store.update(Writer.API, lambda tx: tx.put(replace(tx.get(App, app), removing=True)))

@@ -4,6 +4,7 @@ from pilothouse.clock import Clock
 from pilothouse.control.orchestrators.passes import affected, look, settle
 from pilothouse.ids import Ids
 from pilothouse.model.objects import App, Config, Node, Secret, Service, Task
+from pilothouse.model.release import Release
 from pilothouse.model.states import Writer
 from pilothouse.store.interface import Change, Commit, ReadTx, Store
 
@@ -37,7 +38,7 @@ class Orchestrator:
             self._dirty.add(obj.service_id)
         elif isinstance(obj, App):
             self._whole_apps.add(obj.id)
-        elif isinstance(obj, (Service, Secret, Config)):
+        elif isinstance(obj, (Service, Secret, Config, Release)):
             self._whole_apps.add(obj.app)
         elif isinstance(obj, Node):
             self._globals = True
