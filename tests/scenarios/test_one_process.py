@@ -44,6 +44,7 @@ class OneProcess:
     @contextlib.asynccontextmanager
     async def running(self):
         manager = Manager(store=self.store, clock=self.clock, ids=SystemIds(), vault=Vault(b"k" * KEY_BYTES))
+        self.manager = manager
         session = manager.session("node1")
         engine = FakeEngine(self.host)
         ingress = FakeIngress(self.clock, self.proxy)
