@@ -130,6 +130,7 @@ def _prospect(before: Scenes, after: Scenes, old: Service | None, new: Service |
     tasks = tuple(task for task in before.tasks(service) if task.step < 0)
     had = before.wanted(old) if old else ()
     wanted = after.wanted(new) if new else ()
+    places = frozenset(wanted)
     fingerprint = after.fingerprint(new) if new else ""
     return Prospect(
         name=service.name,
@@ -144,7 +145,7 @@ def _prospect(before: Scenes, after: Scenes, old: Service | None, new: Service |
             for task in tasks
             if task.state <= TaskState.RUNNING
             and task.desired_state is not TaskState.SHUTDOWN
-            and (task.fingerprint != fingerprint or key_of(task) not in wanted)
+            and (task.fingerprint != fingerprint or key_of(task) not in places)
         ),
         scene=after.scene(new.id) if new else None,
     )
