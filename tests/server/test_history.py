@@ -66,6 +66,7 @@ CASES = [
     (None, SERVICE, ["service.created"]),
     (SERVICE, replace(SERVICE, spec=spec(replicas=2)), ["service.changed"]),
     (SERVICE, replace(SERVICE, restarts_requested=1), ["service.restart-requested"]),
+    (replace(SERVICE, restarts_requested=2), replace(SERVICE, restarts_requested=1, rolling_back=True), []),
     (SERVICE, replace(SERVICE, removing=True), ["service.removing"]),
     (SERVICE, replace(SERVICE, notice="parked"), ["service.noticed"]),
     (replace(SERVICE, notice="parked"), SERVICE, ["service.recovered"]),

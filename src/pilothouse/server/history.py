@@ -130,7 +130,8 @@ def _service(before: Object | None, after: Object | None) -> Iterator[_Said]:
     if (before.spec, before.image) != (after.spec, after.image):
         same = before.spec.task == after.spec.task and before.image == after.image
         yield "service.changed", "its tasks stay as they are" if same else "its tasks will be replaced"
-    if before.restarts_requested != after.restarts_requested:
+    # A rollback puts back which restart the tasks are of; that asks for none.
+    if before.restarts_requested != after.restarts_requested and not after.rolling_back:
         yield "service.restart-requested", "its tasks will be replaced as they are"
     if after.removing and not before.removing:
         yield "service.removing", "it is not in the manifest any more"
