@@ -8,6 +8,7 @@ from pilothouse.model.objects import App, ResolvedImage
 from pilothouse.model.release import Release, ReleaseKind, ReleaseState, Traffic, release_id
 from pilothouse.model.rollout import Evidence, Golden, Rollout, RolloutState, Stage
 from pilothouse.model.spec import Probe, ProbeKind, Probes, ReleasePolicy, ReleaseStep, Strategy, TaskSpec
+from pilothouse.model.states import TaskState
 from pilothouse.server.rollouts import release_view
 from pilothouse.server.views import app_view
 from tests.control.world import World, spec
@@ -128,6 +129,16 @@ def test_a_rollout_that_has_yet_to_begin_says_what_for(sentence, what):
     world = updated()
     rolling(world, RolloutState.WAITING, sentence=sentence)
     assert web(world).waits_for == what
+
+
+def test_what_is_prepared_ahead_is_not_waited_for_while_another_settles():
+    world = updated()
+    world.rest()
+    ahead = [task for task in world.live() if task.image.ref == "web:2" and task.desired_state is TaskState.READY]
+    assert ahead, "the next slot's task is prepared"
+    assert web(world).waits_for == "web.1 to settle"
+    world.now += 3600
+    assert web(world).waits_for.startswith("web.2, which is prepared ahead"), "until somebody looks again"
 
 
 def test_a_paused_rollout_waits_for_a_person_and_says_who_paused_it():

@@ -6,7 +6,7 @@ What a rollout may do next is decided elsewhere; this only counts tasks and says
 import msgspec
 
 from pilothouse.control.orchestrators.rollout import Policy, policy, ready_since, settled_at
-from pilothouse.control.orchestrators.scene import Slot, place_name, slots
+from pilothouse.control.orchestrators.scene import Key, Slot, place_name, slots
 from pilothouse.control.orchestrators.scenes import Scenes
 from pilothouse.model.counts import count
 from pilothouse.model.objects import App, ResolvedImage, Service, Task
@@ -182,22 +182,30 @@ def _judged(service: Service, stage: Stage) -> Wait:
 
 
 def _next_task(service: Service, rule: Policy, wanted: list[Slot], now: float) -> Wait | None:
-    """Return which new task the rollout waits for: one that is not ready before one that has not settled."""
+    """Return which new task the rollout waits for: one that starts, else one that settles, else one that is held."""
     new = [(slot, slot.current) for slot in wanted if slot.current is not None]
     unready = [pair for pair in new if settled_at(pair[1], rule) is None]
-    if unready:
-        slot, task = min(unready, key=lambda pair: (pair[1].created_at, pair[0].key))
-        return _to_become_ready(service, rule, slot, task)
+    held = [pair for pair in unready if pair[1].desired_state is TaskState.READY]
+    starting = [pair for pair in unready if pair not in held]
     settling = [(slot, at) for slot, task in new if (at := settled_at(task, rule)) is not None and at > now]
+    leaving = [(slot, task) for slot in wanted for task in slot.stopping]
+    if starting:
+        return _to_become_ready(service, rule, *min(starting, key=_age))
     if settling:
         slot, at = max(settling, key=lambda pair: (pair[1], pair[0].key))
         ready = (ready_since(slot.current) if slot.current else None) or now
         return Wait(what=f"{place_name(service, slot.key)} to settle", since=ready, until=at)
-    leaving = [(slot, task) for slot in wanted for task in slot.stopping if slot.current is None]
     if leaving:
         slot, task = leaving[0]
         return Wait(what=f"the old {place_name(service, slot.key)} to stop", since=task.status.since)
+    if held:
+        slot, task = min(held, key=_age)
+        return Wait(what=_held_back(place_name(service, slot.key), task.desired_reason), since=task.created_at)
     return None
+
+
+def _age(pair: tuple[Slot, Task]) -> tuple[float, Key]:
+    return pair[1].created_at, pair[0].key
 
 
 def _monitored_until(rule: Policy, wanted: list[Slot]) -> float | None:
@@ -209,8 +217,6 @@ def _monitored_until(rule: Policy, wanted: list[Slot]) -> float | None:
 
 def _to_become_ready(service: Service, rule: Policy, slot: Slot, task: Task) -> Wait:
     name = place_name(service, slot.key)
-    if task.desired_state is TaskState.READY:
-        return Wait(what=_held_back(name, task.desired_reason), since=task.created_at)
     started = task.status.started_at
     again = f" ({count(task.failures, 'failure')} before)" if task.failures else ""
     return Wait(
