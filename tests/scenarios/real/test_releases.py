@@ -30,6 +30,7 @@ services:
     deploy:
       replicas: 4
       update_config: {{parallelism: 1{monitor}}}
+      rollback_config: {{parallelism: 2, monitor: 1s}}
 """
 
 
