@@ -112,7 +112,7 @@ def test_a_failed_step_is_not_run_again_and_says_what_to_do():
     (step,) = steps(world)
     assert world.service().notice == (
         "web does not get on: its step 1 of 1 (migrate) exited with code 3 after 5 s, and is not run again by itself; "
-        "correct the cause and deploy again, or have the app go on as it is to try it once more"
+        "correct the cause and deploy again, or run `pilothouse resume shop` to try it once more"
     )
     assert in_slots(world)[0].desired_reason == "waits for its step 1 of 1 (migrate), which failed"
     evidence = failed_step(scene(world))

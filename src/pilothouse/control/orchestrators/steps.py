@@ -42,8 +42,8 @@ def keep(scene: Scene, keys: tuple[Key, ...], plan: Plan) -> None:
     if failed is not None and not mine:
         plan.notice(
             f"{scene.service.name} does not get on: its {step_title(scene.service.spec.task, index)} {failed.message}, "
-            f"and is not run again by itself; correct the cause and deploy again, or have the app go on as it is to "
-            f"try it once more"
+            f"and is not run again by itself; correct the cause and deploy again, or run "
+            f"`pilothouse resume {scene.service.app}` to try it once more"
         )
         return
     held = _holds(scene, others)
