@@ -130,6 +130,7 @@ class EngineHost:
         self._command = [part.format(dir=self.directory, cgroup=self.cgroup) for part in command]
         self._environment = {**os.environ, **{k: v.format(dir=self.directory) for k, v in (environment or {}).items()}}
         self._daemon = None
+        self.proxies = []
         # The holder keeps the namespace while the daemon is killed and started again.
         holder = ["unshare", "--net", "sh", "-c", "ip link set lo up && echo up && exec sleep 1000000"]
         self._holder = subprocess.Popen(
@@ -215,6 +216,22 @@ class EngineHost:
         return found | {
             f"network {n['Name']}" for n in networks if n["Name"] not in {"bridge", "host", "none", "podman"}
         }
+
+    def envoys(self):
+        """Return the pids of the proxies in the engine's network namespace, which are no children of anybody."""
+        here = os.stat(f"/proc/{self._holder.pid}/ns/net").st_ino
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                named = entry.name.isdigit() and (entry / "cmdline").read_bytes().startswith(b"envoy\0")
+                if named and os.stat(entry / "ns/net").st_ino == here:
+                    found.append(int(entry.name))
+        return found
+
+    def proxy_traces(self):
+        """Return what is there of a proxy: processes, and files that tell one what to do."""
+        files = [str(path) for at in self.proxies for path in (*at.glob("*.json"), *at.glob("config/*"))]
+        return sorted([f"process envoy {pid}" for pid in self.envoys()] + files)
 
     def clear(self):
         """Remove every container, volume and network, whoever made them."""
@@ -360,11 +377,18 @@ def podman_host():
 
 @pytest.fixture
 def nothing_left_behind(request):
-    """Fail the test if an engine it used has a container, volume or network more than before; then remove it."""
+    """Fail the test if an engine it used has a container, volume, network or proxy more than before; then remove it.
+
+    A proxy ends by itself a moment after the last task it served.
+    """
     hosts = [request.getfixturevalue(n) for n in ("docker_host", "podman_host") if n in request.fixturenames]
     before = {host: host.inventory() for host in hosts}
     yield
     left = {host.kind: sorted(host.inventory() - had) for host, had in before.items()}
+    for host in hosts:
+        with contextlib.suppress(AssertionError):
+            until(lambda host=host: not host.proxy_traces(), "its proxy has ended", 10.0)
+        left[host.kind] += host.proxy_traces()
     for host in hosts:
         if left[host.kind]:
             host.clear()

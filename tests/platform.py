@@ -32,6 +32,7 @@ class Platform:
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="ph-platform-"))
         # As /run is: the proxy's user has to pass.
         self.directory.chmod(0o711)
+        host.proxies.append(self.directory / "run" / "proxy")
         self.socket = self.directory / "run" / "api.sock"
         self.environment = {
             **{key: os.environ[key] for key in ("PATH", "LANG", "PYTHONPATH") if key in os.environ},
@@ -137,13 +138,14 @@ class Platform:
         return page["items"]
 
     def close(self):
-        """Stop the server and remove its directories; return mounts it left as sentences, after removing them."""
+        """Stop the server and its proxy and remove its directories; return mounts it left, after removing them."""
         if self._server is not None and self._server.poll() is None:
             self.stop()
         # The proxy goes on for apps that are still up, as it should; here nobody is left to serve.
         proxy = Process(self.directory / "run" / "proxy", find_binary(os.environ), SystemClock())
         for running in proxy.find():
             asyncio.run(proxy.end(running))
+        self.host.proxies.remove(self.directory / "run" / "proxy")
         left = []
         for line in reversed(pathlib.Path("/proc/mounts").read_text().splitlines()):
             where = line.split(" ")[1]

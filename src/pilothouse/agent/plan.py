@@ -60,7 +60,8 @@ def plan_container(task: Task, around: Surroundings) -> ContainerPlan:
         spec=harden(msgspec.structs.replace(spec, hostname=_fill_in(spec.hostname, task, around.hostname))),
         mounts=_mounts(task, around),
         endpoints=() if mode else _endpoints(task, around, _aliases(task, around.assignment)),
-        ports=task.ports,
+        # The proxy listens on the others, for all tasks of the service.
+        ports=tuple(port for port in task.ports if not port.ingress),
         network_mode=mode,
         ipc=_shared(spec.privileges.ipc, "ipc", around),
         pid=_shared(spec.privileges.pid, "pid", around),
