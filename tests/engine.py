@@ -229,8 +229,9 @@ class EngineHost:
         return found
 
     def proxy_traces(self):
-        """Return what is there of a proxy: processes, and files that tell one what to do."""
-        files = [str(path) for at in self.proxies for path in (*at.glob("*.json"), *at.glob("config/*"))]
+        """Return what is there of a proxy: processes, and files that tell one of a port."""
+        kinds = ("*.json", "config/[er]ds-*")
+        files = [str(path) for at in self.proxies for kind in kinds for path in at.glob(kind)]
         return sorted([f"process envoy {pid}" for pid in self.envoys()] + files)
 
     def clear(self):

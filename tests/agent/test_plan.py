@@ -136,7 +136,8 @@ def test_a_hostname_may_hold_placeholders(written, expected):
 
 def test_ports_are_those_the_task_was_given():
     ports = (PortBinding(target=80, host_port=8080),)
-    assert plan(make_task(ports=ports)).ports == ports
+    shared = PortBinding(target=81, host_port=8081, ingress=True)
+    assert plan(make_task(ports=(*ports, shared))).ports == ports, "the proxy listens on the other"
 
 
 def test_fixed_addresses_and_a_hardware_address_go_to_the_endpoint():

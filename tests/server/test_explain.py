@@ -235,6 +235,16 @@ def test_it_is_told_that_the_proxy_listens_and_whom_it_sends_callers_to():
     assert told["host ports of the engine"] == "53->53/udp"
 
 
+def test_a_task_that_drains_says_so_before_it_says_that_it_stops():
+    world = World(spec()).rest()
+    task = world.one()
+    world.deploy(spec(image="web:2"))
+    world.rest()
+    world.report(task, TaskState.RUNNING, message="draining, 15 s at most: replaced by t2")
+    told = explain(world, task.id, world.now)
+    assert "gets no new callers: draining, 15 s at most: replaced by t2" in told.sentence
+
+
 def test_a_healed_task_still_tells_what_its_predecessor_died_of():
     world = out_of_memory().rest()
     told = explain(world, "shop/web", world.now)

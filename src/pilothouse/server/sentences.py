@@ -24,7 +24,7 @@ def task_sentence(task: Task) -> str:
     if task.state.terminal:
         return _dead(task)
     if task.desired_state is TaskState.SHUTDOWN:
-        return f"is stopping: {task.desired_reason}"
+        return drain(task) or f"is stopping: {task.desired_reason}"
     if task.state is TaskState.RUNNING:
         return not_ready(task)
     return _on_its_way(task)
@@ -39,8 +39,16 @@ def running_step(service: Service | None, task: Task) -> str:
     return f"runs {step_title(service.spec.task, task.step)}" if service and known else "runs a step that is gone"
 
 
+def drain(task: Task) -> str:
+    """Return that a task which is to stop ends what the proxy sent to it, as a clause; "" if it does not."""
+    draining = task.state is TaskState.RUNNING and task.status.message.startswith("draining")
+    return f"gets no new callers: {task.status.message}" if draining else ""
+
+
 def not_ready(task: Task) -> str:
     """Return why a running *task* gets no traffic; "" if it does."""
+    if drain(task):
+        return drain(task)
     if task.status.message.startswith("stopping: "):
         return f"is being stopped: {task.status.message.removeprefix('stopping: ')}"
     if task.status.health is Health.UNHEALTHY:
