@@ -87,6 +87,13 @@ def test_a_plan_has_a_block_for_each_service_that_changes_and_one_line_for_the_o
     assert asked(shop) == [PLAN], "nothing else was asked for"
 
 
+def test_services_that_are_rolled_out_alike_are_told_so_once(shop, command):
+    alike = [planned(name, tasks=(0, 1), rollout="1 task is made at once") for name in "ab"]
+    shop.answers[PLAN] = plan(*alike, planned("c", tasks=(0, 2), rollout="2 tasks are made at once"))
+    said = [line for line in command("plan").out.splitlines() if "how:" in line]
+    assert said == ["    how: 1 task is made at once", "    how: as a", "    how: 2 tasks are made at once"]
+
+
 def test_a_plan_that_changes_nothing_says_so(shop, command):
     shop.answers[PLAN] = plan(planned("web", PlannedAction.KEEP), release=1)
     done = command("plan")

@@ -5,10 +5,10 @@ import random
 import pytest
 from msgspec.structs import replace
 
-from pilothouse.model.container import ContainerSpec, Healthcheck
+from pilothouse.model.container import ContainerSpec, Healthcheck, Mount, MountKind, NetworkAttachment, Port, PortMode
 from pilothouse.model.objects import ResolvedImage, Service, Task
 from pilothouse.model.release_api import PlannedAction
-from pilothouse.model.spec import AppSpec, UpdateOrder, UpdatePolicy
+from pilothouse.model.spec import AppSpec, NetworkSpec, UpdateOrder, UpdatePolicy, VolumeSpec
 from pilothouse.model.states import Writer
 from pilothouse.server.deploy.foresee import foresee
 from pilothouse.server.deploy.pipeline import load
@@ -88,3 +88,67 @@ async def test_the_tasks_that_a_plan_names_are_those_that_an_update_replaces(see
         assert {t.id for t in before.values() if t.service in kept} <= after.keys()
         left = {s.name for s in await it.store.view(lambda tx: tx.find(Service, app="shop"))}
         assert left == {s.name for s in view.services if s.action is not PlannedAction.REMOVE}
+
+
+VARIANTS = {
+    "nothing": {},
+    "a port of the proxy": {"ports": (Port(target=80, published=(8080, 8080)),)},
+    "a port of the engine": {"ports": (Port(target=80, published=(8080, 8080), mode=PortMode.HOST),)},
+    "udp": {"ports": (Port(target=53, published=(5353, 5353), protocol="udp"),)},
+    "a name": {"container_name": "the-web"},
+    "an address": {"networks": (NetworkAttachment(network="net", ipv4_address="10.9.0.2"),)},
+    "the host's network": {"network_mode": "host"},
+    "a volume": {"mounts": (Mount(kind=MountKind.VOLUME, source="data", target="/d"),)},
+    "a volume to read": {"mounts": (Mount(kind=MountKind.VOLUME, source="data", target="/d", read_only=True),)},
+    "a host path": {"mounts": (Mount(kind=MountKind.BIND, source="/srv", target="/d"),)},
+    "a tmpfs": {"mounts": (Mount(kind=MountKind.TMPFS, target="/d"),)},
+}
+
+
+@pytest.mark.parametrize("order", [None, *UpdateOrder])
+@pytest.mark.parametrize(("replicas", "at_once"), [(1, None), (2, None), (2, 0)])
+@pytest.mark.parametrize("fields", VARIANTS.values(), ids=VARIANTS)
+async def test_a_plan_tells_of_a_gap_if_and_only_if_nobody_answers_for_a_moment(fields, replicas, at_once, order):
+    def asked(image):
+        container = ContainerSpec(image=image, healthcheck=CHECK, **fields)
+        policy = UpdatePolicy(order=order, parallelism=at_once)
+        web = spec("web", container=container, replicas=replicas, update=policy)
+        return Asked(
+            spec=AppSpec(
+                name="shop", services=(web,), networks=(NetworkSpec(key="net", name="shop_net"),),
+                volumes=(VolumeSpec(key="data", name="shop_data"),),
+            ),
+            images={"web": _image(web)}, secrets={}, configs={}, keep_orphans=False, principal="uid:0(root)",
+            now=clock.now(),
+        )  # fmt: skip
+
+    clock = JumpingClock()
+    async with Platform(MemoryStore(clock), clock).started() as it:
+        await deploy(it, asked("web:1"))
+        if not await _comes_up(it):
+            return  # two tasks of it cannot run on one host at all, so there is nothing to update
+        view = await it.store.view(lambda tx: foresee(tx, load(tx, "shop"), asked("web:2")))
+        fewest = replicas
+        await deploy(it, asked("web:2"))
+
+        async def updated():
+            nonlocal fewest
+            fewest = min(fewest, answering(it))
+            return await it.settled()
+
+        await it.until(updated, 300)
+        (service,) = view.services
+        assert any(risk.startswith("a gap") for risk in service.risks) is (fewest == 0)
+
+
+def answering(it):
+    """How many containers run and are ready at this moment."""
+    now = it.clock.now()
+    every = it.node.containers.values()
+    return sum(c.running(now) and now >= c.started_at + c.behaviour.ready_seconds for c in every)
+
+
+async def _comes_up(it):
+    """Whether the app is as it should be after a while; one fixed port of the engine is not enough for two tasks."""
+    await it.pass_time(60)
+    return await it.settled()

@@ -283,7 +283,30 @@ def test_going_back_in_the_middle_of_an_update_replaces_only_what_was_replaced()
     found = only(world, web(replicas=4, update=UpdatePolicy(parallelism=1)))
     assert (found.action, found.tasks) == (REPLACE, (4, 4))
     assert set(found.stops) == new
-    assert found.rollout.startswith("rolling, 1 of 2 tasks at a time of 4, the others being as it says already")
+    assert found.rollout.startswith("rolling, 1 of 2 tasks at a time: start-first, ")
+    assert "; 2 other tasks are as it says already; " in found.rollout
+
+
+def test_a_change_that_also_scales_tells_both():
+    world = running(web(replicas=4))
+    more, fewer = only(world, web("web:2", replicas=6)), only(world, web("web:2", replicas=3))
+    assert "1 of 4 tasks at a time: start-first" in more.rollout
+    assert "; 2 tasks more made at once; " in more.rollout
+    assert "1 of 3 tasks at a time: start-first" in fewer.rollout
+    assert "; 1 task stopped; " in fewer.rollout
+    assert (len(more.stops), len(fewer.stops)) == (4, 4)
+
+
+def test_a_job_that_completed_is_not_missing_until_it_changes():
+    world = running(web(mode=Mode.REPLICATED_JOB, replicas=2))
+    for task in world.running():
+        world.complete(task)
+    same, changed = (
+        only(world.rest(), web(image, mode=Mode.REPLICATED_JOB, replicas=2)) for image in ("web:1", "web:2")
+    )
+    assert (same.action, same.tasks) == (KEEP, (2, 2))
+    assert (changed.action, changed.tasks, changed.stops) == (REPLACE, (2, 2), ())
+    assert changed.rollout == "the job is run again"
 
 
 def test_a_rollout_that_is_going_on_is_named_as_superseded():

@@ -37,9 +37,10 @@ def lines(plan: PlanView, builds: Mapping[str, str] | None = None, *, colour: bo
         found.append(f"{paint('!', 'red', on=colour)} {plan.supersedes}")
     found += [f"{paint('!', 'yellow', on=colour)} {warning}" for warning in plan.warnings]
     found += [f"  {_change(change)}" for change in plan.changes]
+    told: dict[str, str] = {}
     for service in plan.services:
         if service.action is not PlannedAction.KEEP:
-            found += _block(service, colour=colour)
+            found += _block(service, told, colour=colour)
     if kept := [s for s in plan.services if s.action is PlannedAction.KEEP]:
         found.append(f"{paint('=', 'grey', on=colour)} kept: {', '.join(s.name for s in kept)}")
         found += [f"    {s.name}: {s.rollout}" for s in kept if s.rollout]
@@ -119,7 +120,8 @@ def _head(plan: PlanView) -> str:
     return f"{plan.app}: it would be release {plan.release}{after}"
 
 
-def _block(service: PlannedService, *, colour: bool) -> list[str]:
+def _block(service: PlannedService, told: dict[str, str], *, colour: bool) -> list[str]:
+    """Return one service; *told* has who was the first to be rolled out in a way, so that it is told once."""
     mark, shade = _MARKS[service.action]
     had, gets = service.tasks
     tasks = count(gets, "task") if had == gets or service.action is PlannedAction.CREATE else f"{had} → {gets} tasks"
@@ -127,7 +129,9 @@ def _block(service: PlannedService, *, colour: bool) -> list[str]:
     found += [f"    {_change(change)}" for change in service.changes]
     found += [f"    waits for {sentence}" for sentence in service.waits_for]
     found += [f"    once, before it: {step}" for step in service.steps]
-    found += [f"    how: {service.rollout}"] if service.rollout else []
+    first = told.setdefault(service.rollout, service.name)
+    how = service.rollout if first == service.name else f"as {first}"
+    found += [f"    how: {how}"] if service.rollout else []
     found += [f"    {paint('! risk', 'red', on=colour)}: {sentence}" for sentence in service.risks]
     return found
 

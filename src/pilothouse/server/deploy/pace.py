@@ -34,9 +34,9 @@ def at_once(prospect: Prospect, base: int) -> int:
 
 
 def _create(prospect: Prospect, base: int) -> str:
-    number = len(prospect.wanted)
+    number = len(prospect.missing)
     if not number:
-        return "no task is made"
+        return "its tasks are as it says already" if prospect.wanted else "no task is made"
     made = f"{count(number, 'task')} {'is' if number == 1 else 'are'} made at once"
     if prospect.spec.mode.job:
         return f"{made} and run until {'it has' if number == 1 else 'each has'} completed"
@@ -44,20 +44,23 @@ def _create(prospect: Prospect, base: int) -> str:
 
 
 def _replace(prospect: Prospect, base: int) -> str:
-    spec, number = prospect.spec, len(prospect.wanted)
+    spec = prospect.spec
     if spec.mode.job:
         stopped = "what runs of it is stopped, and " if prospect.stops else ""
         return f"{stopped}the job is run again"
     if not prospect.outdated:
-        return "no task runs that would be replaced" if not number else _create(prospect, base)
+        return _create(prospect, base)
     rule = rule_of(prospect, base)
     staged = _stages(prospect, base)
     if staged and spec.release.strategy is Strategy.BLUE_GREEN:
-        return "; ".join(filter(None, (*staged, _watched(rule), _failure(prospect, base))))
+        return _joined(*staged, *_more_or_fewer(prospect), _watched(rule), _failure(prospect, base))
     turns = _turns(prospect, rule)
     then = (f"once they are promoted {turns[0]}", *turns[1:]) if staged else turns
-    said = (*staged, *then, _settled(rule), _watched(rule), _failure(prospect, base))
-    return "; ".join(filter(None, said))
+    return _joined(*staged, *then, *_more_or_fewer(prospect), _settled(rule), _watched(rule), _failure(prospect, base))
+
+
+def _joined(*clauses: str) -> str:
+    return "; ".join(filter(None, clauses))
 
 
 def _stages(prospect: Prospect, base: int) -> tuple[str, ...]:
@@ -78,15 +81,15 @@ def _stages(prospect: Prospect, base: int) -> tuple[str, ...]:
 
 def _turns(prospect: Prospect, rule: Policy) -> tuple[str, ...]:
     """Return in which order and how many at once."""
-    number = len(prospect.wanted)
     order = (
         "start-first, each old task is stopped once its new one is ready"
         if rule.order is UpdateOrder.START_FIRST
         else "stop-first, each old task is stopped before its new one, which is prepared by then, is started"
     )
-    part = "" if prospect.outdated == number else f" of {number}, the others being as it says already"
     width = min(rule.parallelism, prospect.outdated)
-    said = f"rolling, {width} of {count(prospect.outdated, 'task')} at a time{part}: {order}"
+    said = f"rolling, {width} of {count(prospect.outdated, 'task')} at a time: {order}"
+    if current := len(prospect.wanted) - prospect.outdated - len(prospect.missing):
+        said += f"; {count(current, 'other task')} {'is' if current == 1 else 'are'} as it says already"
     delay = rule.delay_seconds
     return (said, f"{duration(delay)} between two batches") if delay else (said,)
 
@@ -116,17 +119,23 @@ def _failure(prospect: Prospect, base: int) -> str:
         then = f"has the app rolled back to release {base}"
     elif written and base:
         then = "stops the rollout, and a person decides how it goes on"
-    else:
+    elif prospect.outdated:
         then = "is tried again, as there is no stable release to go back to"
+    else:
+        then = "is tried again"
     return f"one that fails or is not ready in {duration(rule.deadline_seconds)}{allowed} {then}"
 
 
 def _scale(prospect: Prospect, base: int) -> str:
     del base
-    more, fewer = len(prospect.wanted) - prospect.has, len(prospect.stops) - prospect.outdated
+    return _joined(*_more_or_fewer(prospect), "the others run on")
+
+
+def _more_or_fewer(prospect: Prospect) -> tuple[str, ...]:
+    """Return how many tasks are made where none was, and how many are stopped for good."""
+    more, fewer = len(prospect.missing), len(prospect.stops) - prospect.outdated
     parts = [f"{count(more, 'task')} more made at once"] if more > 0 else []
-    parts += [f"{count(fewer, 'task')} stopped"] if fewer > 0 else []
-    return "; ".join([*parts, "the others run on"])
+    return (*parts, f"{count(fewer, 'task')} stopped") if fewer > 0 else tuple(parts)
 
 
 def _adjust(prospect: Prospect, base: int) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from pilothouse.control.orchestrators.dependencies import unmet
-from pilothouse.control.orchestrators.scene import Key, Scene, key_of, slots
+from pilothouse.control.orchestrators.scene import Key, Scene, Slot, key_of, slots
 from pilothouse.control.orchestrators.scenes import Scenes
 from pilothouse.control.orchestrators.steps import next_step
 from pilothouse.model.diff import diff, shown
@@ -37,6 +37,7 @@ class Prospect(msgspec.Struct, frozen=True, kw_only=True):
         changes: Field by field, what differs.
         has: How many of its slots have a task, or had one that ended well.
         wanted: The slots it would have.
+        missing: Those of them that get a task although none lives there.
         stops: Its live tasks that would be stopped.
         scene: What the orchestrator would see of it right after; None if it goes.
     """
@@ -48,6 +49,7 @@ class Prospect(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[FieldChange, ...] = ()
     has: int = 0
     wanted: tuple[Key, ...] = ()
+    missing: tuple[Key, ...] = ()
     stops: tuple[Task, ...] = ()
     scene: Scene | None = None
 
@@ -97,8 +99,7 @@ def rollout_order(specs: Mapping[str, ServiceSpec]) -> Iterator[str]:
 def waits_for(prospect: Prospect, actions: Mapping[str, PlannedAction]) -> tuple[str, ...]:
     """Return what must be before the first new task of a service starts; *actions* are of all services by name."""
     scene = prospect.scene
-    missing = len(prospect.wanted) > prospect.has
-    if scene is None or not (prospect.action in {PlannedAction.CREATE, PlannedAction.REPLACE} or missing):
+    if scene is None or not (prospect.action is PlannedAction.REPLACE or prospect.missing):
         return ()
     found = []
     for edge in prospect.spec.depends_on:
@@ -132,14 +133,18 @@ def _prospect(before: Scenes, after: Scenes, old: Service | None, new: Service |
     wanted = after.wanted(new) if new else ()
     places = frozenset(wanted)
     fingerprint = after.fingerprint(new) if new else ""
+    by_key = slots(tasks, fingerprint)
     return Prospect(
         name=service.name,
         action=_action(before, after, old, new),
         before=old,
         after=new,
         changes=tuple(_changes(before, after, old, new)) if old and new else (),
-        has=_filled(tasks, before.fingerprint(old), had) if old else 0,
+        has=sum(_has_task(slot) for key, slot in slots(tasks, before.fingerprint(old)).items() if key in had)
+        if old
+        else 0,
         wanted=wanted,
+        missing=tuple(key for key in wanted if not _has_task(by_key.get(key))),
         stops=tuple(
             task
             for task in tasks
@@ -163,10 +168,9 @@ def _action(before: Scenes, after: Scenes, old: Service | None, new: Service | N
     return PlannedAction.KEEP if (old.spec, old.image) == (new.spec, new.image) else PlannedAction.ADJUST
 
 
-def _filled(tasks: tuple[Task, ...], fingerprint: str, keys: tuple[Key, ...]) -> int:
-    by_key = slots(tasks, fingerprint)
-    found = (by_key[key] for key in keys if key in by_key)
-    return sum(1 for slot in found if slot.current is not None or slot.outdated or slot.completed)
+def _has_task(slot: Slot | None) -> bool:
+    """Whether a slot has a task that is meant to live, or one of the present spec that ended well."""
+    return slot is not None and (slot.current is not None or bool(slot.outdated) or slot.completed)
 
 
 def _changes(before: Scenes, after: Scenes, old: Service, new: Service) -> Iterator[FieldChange]:

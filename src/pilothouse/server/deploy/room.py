@@ -71,11 +71,9 @@ def no_place(prospect: Prospect, here: Around) -> Iterator[str]:
 def _first_ones(prospect: Prospect, base: int) -> list[Key]:
     """Return the slots that get a new task before any other is done."""
     held = {key_of(task) for task in prospect.stops}
-    scene = prospect.scene
-    live = {key_of(t) for t in scene.tasks if t.state <= TaskState.RUNNING and t.step < 0} if scene else set()
     if prospect.action is PlannedAction.REPLACE and held:
         return [key for key in prospect.wanted if key in held][: at_once(prospect, base)]
-    return [key for key in prospect.wanted if key not in live]
+    return list(prospect.missing)
 
 
 def _imagined(prospect: Prospect, key: Key, *, beside: bool) -> Task:
