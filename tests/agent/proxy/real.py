@@ -80,9 +80,11 @@ class Real:
         """Have *handle* serve connections; returns where."""
 
         async def guarded(reader, writer):
-            with contextlib.suppress(ConnectionError):
-                await handle(reader, writer)
-            writer.close()
+            try:
+                with contextlib.suppress(ConnectionError):
+                    await handle(reader, writer)
+            finally:
+                writer.close()
 
         server = await asyncio.start_server(guarded, "127.0.0.1", 0)
         self._servers.append(server)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pilothouse.agent.proxy import watches
 from pilothouse.agent.proxy.bootstrap import bootstrap, buckets_ms
 from pilothouse.agent.proxy.clusters import BYTES, NEW, OLD, cluster_names, endpoints
 from pilothouse.agent.proxy.document import CLUSTERS, LISTENERS, resource_file, version_of, version_statistic
@@ -202,3 +203,10 @@ def test_traffic_goes_to_open_tasks_alone_and_whole(tasks, weight, said):
     assert made == plan(ports, ipv6=True)
     assert {LISTENERS, CLUSTERS} <= set(made.files)
     assert made.usable <= set(made.endpoints)
+
+
+def test_no_more_ports_are_served_than_files_can_be_watched_and_the_first_have_precedence():
+    ports = served(Wanted(backends=tuple(backend(f"t{n}", host_port=n) for n in range(1, 5))))
+    assert [watches.needed(port) for port in ports] == [4] * 4
+    assert [port.host_port for port in watches.too_many(ports, 9)] == [3, 4]
+    assert watches.too_many(ports, 16) == ()

@@ -128,9 +128,9 @@ class Admin:
         except TemporaryError:
             return False
 
-    async def versions(self) -> dict[str, str]:
-        """Return the version it has taken over of each resource file, by the name of the statistic."""
-        text = (await self._ask("GET", "/stats", filter="version_text", type="TextReadouts")).decode()
+    async def versions(self, names: str) -> dict[str, str]:
+        """Return the versions it has taken over, by the name of the statistic; *names* is a regular expression."""
+        text = (await self._ask("GET", "/stats", filter=names, type="TextReadouts")).decode()
         return {name: value.strip('"') for name, _, value in (line.partition(": ") for line in text.splitlines())}
 
     async def rejections(self) -> dict[str, int]:

@@ -112,6 +112,7 @@ class EnvoyIngress:
         self._meter = Meter(remembered.counted)
         self._course = Course()
         self._kept = b""
+        self._served: tuple[Wanted, int] | None = None
 
     async def run(self) -> None:
         course = self._course
@@ -226,9 +227,13 @@ class EnvoyIngress:
         wanted = self._table.wanted
         ports = served(wanted)
         if ports and self._binary:
-            self._envoy.process.prepare()
-            self._keep()
-            await self._envoy.serve(ports, self._course.nonce)
+            if (wanted, self._course.nonce) != self._served or not self._envoy.steady:
+                self._served = None
+                self._envoy.process.prepare()
+                self._keep()
+                nonce = self._course.nonce
+                await self._envoy.serve(ports, nonce)
+                self._served = (wanted, nonce)
             await self._measure(ports)
             self._envoy.process.cut_log()
         elif not ports and self._course.settled:

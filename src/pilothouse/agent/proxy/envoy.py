@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 
 from pilothouse import log
-from pilothouse.agent.proxy import occupied
-from pilothouse.agent.proxy.admin import Admin
+from pilothouse.agent.proxy import occupied, watches
+from pilothouse.agent.proxy.admin import Admin, exactly
 from pilothouse.agent.proxy.document import CLUSTERS, LISTENERS, Json, port_name, version_statistic
 from pilothouse.agent.proxy.files import Files
 from pilothouse.agent.proxy.listeners import addresses
@@ -51,6 +51,11 @@ class Envoy:
         self._usable: frozenset[str] = frozenset()
         self._routed: frozenset[str] = frozenset()
 
+    @property
+    def steady(self) -> bool:
+        """Whether the process that was served with runs still, alone, and listens on everything."""
+        return self._running is not None and not self.refused and self.process.find() == (self._running,)
+
     async def serve(self, ports: Sequence[Served], nonce: int = 0) -> None:
         """Have exactly *ports* served; `active` and `refused` tell which are.
 
@@ -74,7 +79,7 @@ class Envoy:
             await self._use(await self.process.start())
         elif self._running.build != self.process.build:
             await self._swap(wanted, nonce)
-            await self._replace()
+            await self._replace(beside=2 * sum(map(watches.needed, ports)) <= watches.allowed())
         else:
             await self._swap(wanted, nonce)
         self._usable = wanted.usable
@@ -145,16 +150,21 @@ class Envoy:
         self.admin, self._running = admin, running
         self._pulse.watch(running.pid)
 
-    async def _replace(self) -> None:
-        """Start what takes the place of the process in use; both listen for a while, then the old one drains."""
+    async def _replace(self, *, beside: bool) -> None:
+        """Start what takes the place of the process in use.
+
+        Both listen for a while, then the old one drains; unless the host has no room for two: then it ends first.
+        """
         old, admin = self._running, self.admin
         if old is None or admin is None:
             return
         had = self.active
         async with aclosing(admin):
             self.admin = None
+            if not beside:
+                await self.process.end(old)
             await self._use(await self.process.start())
-            if had - self.active:
+            if had - self.active or not beside:
                 log.event("warning", "proxy.replaced-hard", pid=old.pid)
                 await self.process.end(old)
                 self._running = None
@@ -165,9 +175,19 @@ class Envoy:
     def _blocked(self, ports: Sequence[Served]) -> dict[str, str]:
         """Return why a port that is not listened on yet cannot be, by name."""
         own = frozenset(each.pid for each in self.process.find())
-        found = {}
+        # What is served already goes first.
+        limit = watches.allowed()
+        found = {
+            port_name(
+                port
+            ): f"host port {port.host_port} would be one too many for this host's limit of watched files: "
+            f"raise it with sysctl fs.inotify.max_user_instances={watches.WANTED}"
+            for port in watches.too_many(
+                tuple(sorted(ports, key=lambda port: port_name(port) not in self.active)), limit
+            )
+        }
         for port in ports:
-            if port_name(port) not in self.active:
+            if port_name(port) not in self.active | found.keys():
                 for address in addresses(port, ipv6=occupied.has_ipv6()):
                     why = occupied.problem(address, port.host_port, own)
                     if why:
@@ -195,7 +215,7 @@ class Envoy:
         waiting = {version_statistic(path): version for path, version in versions.items()}
         until, polls = self._clock.monotonic() + CONFIRM_SECONDS, 0
         while waiting:
-            seen = await self.admin.versions()
+            seen = await self.admin.versions(exactly(tuple(waiting)))
             waiting = {name: version for name, version in waiting.items() if seen.get(name) != version}
             if waiting:
                 waiting = await self._without_refused(self.admin, waiting)
