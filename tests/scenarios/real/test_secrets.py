@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 from tests.engine import SLEEPER, until
-from tests.platform import platform
+from tests.platform import platform, settled
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -109,3 +109,22 @@ def test_a_new_content_replaces_exactly_the_tasks_that_use_it(made):
     disks = (made.directory / "data", made.host.directory / "data", made.log)
     assert _holding(SECOND, *disks) == []
     until(lambda: not _holding(CANARY, made.directory, made.host.directory), "the old content is gone")
+
+
+def test_a_release_that_fails_with_a_new_content_gives_the_old_one_back_sealed_meanwhile(made):
+    beside = SAFE.replace('    volumes: ["data:/data"]\n', "")  # so that the old task goes on beside the new one
+    made.up(made.manifest(beside), environment={"KEY": CANARY, "OTHER": "fixed-other"})
+    before = _tasks(made)
+    broken = made.manifest(beside.replace("wc -c /run/secrets/key;", "exit 7;"))
+    done = made.up(broken, environment={"KEY": SECOND, "OTHER": "fixed-other"}, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert _tasks(made) == before, "the old task was never touched"
+    disks = (made.directory / "data", made.host.directory / "data", made.log)
+    assert _holding(CANARY, *disks) == _holding(SECOND, *disks) == [], "kept contents are sealed"
+    name = next(c["Id"] for c in made.host.request("GET", "/containers/json")[1] if before["uses"] in c["Names"][0])
+    made.host.request("POST", f"/containers/{name}/kill")
+    until(lambda: _tasks(made).get("uses") not in {None, before["uses"]}, "it is made anew")
+    until(lambda: settled(made, "safe"), "it runs again")
+    assert _read_in(made, "uses") == CANARY
+    states = [each["state"] for each in made.api("GET", "/v1/apps/safe/releases")[1]["items"]]
+    assert states == ["stable", "rolled-back", "stable"]
