@@ -110,7 +110,8 @@ class Engine:
                     self.running[task.id] = True
                     state = min(task.desired_state, TaskState.RUNNING)
                 ready = state is TaskState.RUNNING
-                status = TaskStatus(message="simulated", since=1.0, started_at=1.0, ready=ready)
+                began = self.world.context.clock.now() - 60
+                status = TaskStatus(message="simulated", since=began, started_at=began, ready=ready)
                 reports.append(TaskReport(task_id=task.id, state=state, status=status))
             await link.report(tuple(reports))
 
@@ -183,6 +184,26 @@ async def test_a_container_that_does_not_fit_is_stopped_and_replaced_like_an_out
 
 
 PUBLISHED = (Port(target=80, published=(8080, 8080)),)
+
+
+async def test_a_container_keeps_its_port_with_the_engine_until_it_is_replaced_and_is_stopped_first_then():
+    world = World()
+    world.node.foreign = (WEB, DB)
+    async with platform(world) as engine:
+        result = await adopt(world, shop(service("web", "web:1", ports=PUBLISHED), service("db", "db:1")))
+        await converged(world)
+        (old,) = await world.store.view(lambda tx: tx.find(Task, service_id="shop/web"))
+        assert [(port.host_port, port.ingress) for port in old.ports] == [(8080, False)]
+        assert (await world.call("POST", "/v1/apps/shop/services/web/restart")).status == 200
+        await converged(world)
+        new = next(t for t in await world.store.view(lambda tx: tx.find(Task)) if t.replaces == old.id)
+        assert [(port.host_port, port.ingress) for port in new.ports] == [(8080, True)]
+        assert engine.stopped == ["id-shop-web-1"]
+    (said,) = [line for line in result.adopted if "web.1" in line]
+    assert said == (
+        "shop-web-1 → web.1 (its port 8080 stays with the engine until the container is replaced for the first time; "
+        "it is then stopped first, and the proxy serves the port from there on)"
+    )
 
 
 async def test_one_container_with_a_port_is_not_taken_over_into_several_replicas_at_once():

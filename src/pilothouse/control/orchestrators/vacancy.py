@@ -8,7 +8,7 @@ from pilothouse.control.orchestrators.endings import how_it_ended
 from pilothouse.control.orchestrators.failures import released_at
 from pilothouse.control.orchestrators.plan import Plan
 from pilothouse.control.orchestrators.restart import Next, Verdict, after, waiting_reason
-from pilothouse.control.orchestrators.rollout import update_order, written_policy
+from pilothouse.control.orchestrators.rollout import policy_of
 from pilothouse.control.orchestrators.scene import Scene, Slot, key_of, place_name
 from pilothouse.control.orchestrators.steps import waiting_step
 from pilothouse.model.objects import Task
@@ -213,7 +213,7 @@ def create_beside(
 def _create(scene: Scene, slot: Slot, verdict: Verdict, gate: Gate, plan: Plan, *, like: str = "") -> Create:
     state, why = TaskState.RUNNING, scene.asked_by
     holds = gate.as_before(slot.latest) if like and slot.latest else gate.holds(slot.latest)
-    stop_first = update_order(scene.service.spec, written_policy(scene.service)) is UpdateOrder.STOP_FIRST
+    stop_first = bool(slot.outdated) and policy_of(scene, 1).order is UpdateOrder.STOP_FIRST
     in_the_way = slot.outdated if stop_first else []
     if verdict.not_before > plan.now:
         state, why = TaskState.READY, waiting_reason(verdict.failures, verdict.not_before - plan.now)
