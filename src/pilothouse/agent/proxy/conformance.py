@@ -193,6 +193,7 @@ async def a_draining_task_gets_nothing_new_and_is_told_idle_when_it_is(around: S
                 assert not draining.done(), "it has a request still"
             async with asyncio.timeout(DEADLINE_SECONDS):
                 await draining
+        assert {await around.ask(port) for _ in range(12)} == {"b"}, "it is idle, and draining still"
 
 
 async def who_is_not_known_is_drained(around: Surroundings) -> None:
