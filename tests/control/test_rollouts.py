@@ -400,3 +400,25 @@ def test_a_start_first_update_begins_the_next_slot_when_the_old_task_was_told_to
     world.orchestrate()
     assert [task.slot for task in of(world, "web:1") if task.desired_state is TaskState.SHUTDOWN] == [1]
     assert [task.slot for task in begun(world, "web:2")] == [1, 2]
+
+
+def test_what_is_not_tried_any_more_fails_the_next_release_too_until_a_person_has_it_go_on():
+    once = RestartPolicy(condition=RestartCondition.NONE)
+    bad = (spec("job", mode=Mode.REPLICATED_JOB, restart=once), checked("db:1", "db", restart=once))
+    world = World()
+    world.release(*bad)
+    world.rest()
+    world.fail(world.one("job"))
+    world.run(world.one("db"), ready=False, health=Health.STARTING)
+    world.fail(world.one("db"))
+    world.rest()
+    world.now += 100
+    world.release(*bad, spec(), base=0)
+    world.pass_time(10)
+    assert (said(world, "job"), said(world, "db"), said(world)) == ((2, S.FAILED), (2, S.FAILED), (2, S.DONE))
+    world.resume()
+    world.rest()
+    assert (said(world, "job"), said(world, "db")) == ((2, S.ROLLING), (2, S.ROLLING))
+    world.complete(world.one("job"))
+    world.pass_time(10)
+    assert (said(world, "job"), said(world, "db")) == ((2, S.DONE), (2, S.DONE))

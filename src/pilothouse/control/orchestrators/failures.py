@@ -7,7 +7,7 @@ the platform goes on trying, and only three failures in a row tell.
 from pilothouse.control.orchestrators.endings import duration, how_it_ended
 from pilothouse.control.orchestrators.plan import Plan
 from pilothouse.control.orchestrators.readiness import unpassed
-from pilothouse.control.orchestrators.restart import Next, after
+from pilothouse.control.orchestrators.restart import Next, forgiving
 from pilothouse.control.orchestrators.rollout import Policy, ready_since
 from pilothouse.control.orchestrators.scene import Key, Scene, Slot, is_ready, key_of, place_name
 from pilothouse.model.names import display_name
@@ -104,15 +104,25 @@ def _keeps_failing(scene: Scene, slot: Slot, ended: list[Task], since: float, pl
         last = ended[0] if ended else current
         how = f"keeps failing (last it {how_it_ended(last)})" if ended else "keeps failing"
         return _evidence(scene, slot, last, how)
-    if slot.latest is None or slot.latest not in ended or slot.latest.state is TaskState.COMPLETE:
+    return _gave_up(scene, slot, ended, plan)
+
+
+def _gave_up(scene: Scene, slot: Slot, ended: list[Task], plan: Plan) -> Evidence | None:
+    last = slot.latest
+    if last is None or not _is_over(scene, last):
         return None
-    verdict = after(slot.latest, scene.service.spec.restart, plan.now)
-    ended_so = how_it_ended(slot.latest)
+    verdict = forgiving(last, scene.service.spec.restart, scene.app.resumed_at if scene.app else 0.0, plan.now)
+    # What is not tried again stays as it is, however long ago that was decided.
     if verdict.next in {Next.PARKED, Next.LEAVE}:
-        return _evidence(scene, slot, slot.latest, f"{ended_so} and is not tried again")
-    if verdict.failures >= FAILURES_THAT_STOP:
-        return _evidence(scene, slot, slot.latest, f"keeps failing (last it {ended_so})")
+        return _evidence(scene, slot, last, f"{how_it_ended(last)} and is not tried again")
+    if last in ended and verdict.failures >= FAILURES_THAT_STOP:
+        return _evidence(scene, slot, last, f"keeps failing (last it {how_it_ended(last)})")
     return None
+
+
+def _is_over(scene: Scene, task: Task) -> bool:
+    """Whether *task* is a new one that ended by itself, and badly."""
+    return _counts(scene, task, 0.0) and task.state is not TaskState.COMPLETE
 
 
 def _too_late(scene: Scene, slot: Slot, rule: Policy, plan: Plan) -> Evidence | None:

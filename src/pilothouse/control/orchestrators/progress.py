@@ -10,7 +10,7 @@ from pilothouse.control.orchestrators.course import Course, said_before
 from pilothouse.control.orchestrators.endings import duration, how_it_ended
 from pilothouse.control.orchestrators.failures import FAILURES_THAT_STOP, began_at
 from pilothouse.control.orchestrators.plan import Plan
-from pilothouse.control.orchestrators.restart import Next, after
+from pilothouse.control.orchestrators.restart import Next, after, forgiving
 from pilothouse.control.orchestrators.rollout import Policy, believed_at, policy_of, ready_since, settled_at
 from pilothouse.control.orchestrators.scene import Key, Scene, Slot, place_name
 from pilothouse.control.orchestrators.vacancy import Gate
@@ -210,13 +210,14 @@ def _failed_job(scene: Scene, slot: Slot, now: float) -> Evidence | None:
         # The next try is under way: what ended before it says why there is one.
         before, live = task.replaces, task.failures >= FAILURES_THAT_STOP
         task = next((each for each in scene.tasks if each.id == before), None) if live else None
-    if task is None or slot.completed or task.fingerprint != scene.fingerprint or task.created_at < began_at(scene):
+    if task is None or slot.completed or task.fingerprint != scene.fingerprint:
         return None
     if task.state is TaskState.COMPLETE or task.desired_state is TaskState.SHUTDOWN:
         return None
-    verdict = after(task, scene.service.spec.restart, now)
-    over = verdict.next in {Next.LEAVE, Next.PARKED} or verdict.failures >= FAILURES_THAT_STOP
-    if not live and not over:
+    verdict = forgiving(task, scene.service.spec.restart, scene.app.resumed_at if scene.app else 0.0, now)
+    often = task.created_at >= began_at(scene) and (live or verdict.failures >= FAILURES_THAT_STOP)
+    # What is not tried again stays as it is, however long ago that was decided.
+    if not often and (live or verdict.next not in {Next.LEAVE, Next.PARKED}):
         return None
     ending = task.status.ending
     return Evidence(

@@ -71,6 +71,16 @@ def after(task: Task, policy: RestartPolicy, now: float) -> Verdict:
     )
 
 
+def forgiving(task: Task, policy: RestartPolicy, resumed_at: float, now: float) -> Verdict:
+    """Return what follows *task*, as `after` does; a person who has the app go on since forgives how it ended."""
+    verdict = after(task, policy, now)
+    if task.state is TaskState.COMPLETE or task.created_at >= resumed_at:
+        return verdict
+    if verdict == Verdict(next=Next.NOW, reason=verdict.reason):
+        return verdict
+    return Verdict(next=Next.NOW, reason=f"it {how_it_ended(task)}, and a person asked to go on")
+
+
 def worked(task: Task, policy: RestartPolicy) -> bool:
     """Tell whether a dead *task* ran long enough to count as having worked."""
     if task.status.started_at is None:

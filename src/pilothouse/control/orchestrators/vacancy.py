@@ -4,10 +4,9 @@ import functools
 
 from pilothouse.control.orchestrators.changes import Create
 from pilothouse.control.orchestrators.dependencies import unmet
-from pilothouse.control.orchestrators.endings import how_it_ended
 from pilothouse.control.orchestrators.failures import released_at
 from pilothouse.control.orchestrators.plan import Plan
-from pilothouse.control.orchestrators.restart import Next, Verdict, after, waiting_reason
+from pilothouse.control.orchestrators.restart import Next, Verdict, after, forgiving, waiting_reason
 from pilothouse.control.orchestrators.rollout import policy_of
 from pilothouse.control.orchestrators.scene import Scene, Slot, key_of, place_name
 from pilothouse.control.orchestrators.steps import waiting_step
@@ -149,12 +148,7 @@ def heal_beside(scene: Scene, slot: Slot, gate: Gate, plan: Plan) -> bool:
 
 def after_resume(scene: Scene, latest: Task, now: float) -> Verdict:
     """Return what follows the dead *latest* task of a slot; a person who has the rollout go on forgives what was."""
-    verdict = after(latest, scene.service.spec.restart, now)
-    resumed = scene.app.resumed_at if scene.app else 0.0
-    forgiven = latest.state is not TaskState.COMPLETE and latest.created_at < resumed
-    if not forgiven or verdict == Verdict(next=Next.NOW, reason=verdict.reason):
-        return verdict
-    return Verdict(next=Next.NOW, reason=f"it {how_it_ended(latest)}, and a person asked to go on")
+    return forgiving(latest, scene.service.spec.restart, scene.app.resumed_at if scene.app else 0.0, now)
 
 
 def release(scene: Scene, slot: Slot, gate: Gate, plan: Plan, *, start_first: bool) -> None:
