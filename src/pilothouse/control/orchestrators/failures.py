@@ -37,23 +37,27 @@ def failures(scene: Scene, wanted: list[Slot], rule: Policy, plan: Plan) -> dict
     since = began_at(scene)
     dead: dict[Key, list[Task]] = {}
     for task in scene.tasks:
-        if _counts(scene, task, since):
+        if _counts(scene, task):
             dead.setdefault(key_of(task), []).append(task)
     found: dict[Key, Evidence] = {}
     for slot in wanted:
-        ended = sorted(dead.get(slot.key, ()), key=lambda task: (task.created_at, task.id), reverse=True)
+        ended = sorted(dead.get(slot.key, ()), key=_age, reverse=True)
         evidence = _failure(scene, slot, ended, since, rule, plan)
         if evidence is not None:
             found[slot.key] = evidence
     return found
 
 
-def _counts(scene: Scene, task: Task, since: float) -> bool:
+def _age(task: Task) -> tuple[float, int, str]:
+    """Return what orders the tasks of a slot in time; of two made at once the later try has failed more often."""
+    return (task.created_at, task.failures, task.id)
+
+
+def _counts(scene: Scene, task: Task) -> bool:
     """Whether *task* is a new one that died by itself."""
     return (
         task.state.terminal
         and task.fingerprint == scene.fingerprint
-        and task.created_at >= since
         and task.desired_state is not TaskState.SHUTDOWN
         and task.state is not TaskState.ORPHANED
     )
@@ -64,6 +68,8 @@ def _failure(scene: Scene, slot: Slot, ended: list[Task], since: float, rule: Po
         return None
     if rule.guarded:
         for task in ended:
+            if task.created_at < since:
+                break
             if how := _condemns(task, rule, scene.service.spec.restart):
                 return _evidence(scene, slot, task, how)
     return _keeps_failing(scene, slot, ended, since, plan) or _too_late(scene, slot, rule, plan)
@@ -98,31 +104,26 @@ def _keeps_failing(scene: Scene, slot: Slot, ended: list[Task], since: float, pl
     """Return what shows that a slot failed three times in a row, or is not tried again."""
     current = slot.current
     if current is not None:
-        in_a_row = current.failures if current.created_at >= since else 0
-        if in_a_row < FAILURES_THAT_STOP:
+        # The count goes back to tasks of earlier releases; at least the last one must be of this one.
+        counted = bool(ended) and ended[0].created_at >= since and current.created_at >= since
+        if not counted or current.failures < FAILURES_THAT_STOP:
             return None
-        last = ended[0] if ended else current
-        how = f"keeps failing (last it {how_it_ended(last)})" if ended else "keeps failing"
-        return _evidence(scene, slot, last, how)
-    return _gave_up(scene, slot, ended, plan)
+        return _evidence(scene, slot, ended[0], f"keeps failing (last it {how_it_ended(ended[0])})")
+    return _gave_up(scene, slot, ended, since, plan)
 
 
-def _gave_up(scene: Scene, slot: Slot, ended: list[Task], plan: Plan) -> Evidence | None:
-    last = slot.latest
-    if last is None or not _is_over(scene, last):
+def _gave_up(scene: Scene, slot: Slot, ended: list[Task], since: float, plan: Plan) -> Evidence | None:
+    # An old task may have been made again in the slot since, so the newest one of all does not tell.
+    last = ended[0] if ended else None
+    if last is None or last.state is TaskState.COMPLETE:
         return None
     verdict = forgiving(last, scene.service.spec.restart, scene.app.resumed_at if scene.app else 0.0, plan.now)
     # What is not tried again stays as it is, however long ago that was decided.
     if verdict.next in {Next.PARKED, Next.LEAVE}:
         return _evidence(scene, slot, last, f"{how_it_ended(last)} and is not tried again")
-    if last in ended and verdict.failures >= FAILURES_THAT_STOP:
+    if last.created_at >= since and verdict.failures >= FAILURES_THAT_STOP:
         return _evidence(scene, slot, last, f"keeps failing (last it {how_it_ended(last)})")
     return None
-
-
-def _is_over(scene: Scene, task: Task) -> bool:
-    """Whether *task* is a new one that ended by itself, and badly."""
-    return _counts(scene, task, 0.0) and task.state is not TaskState.COMPLETE
 
 
 def _too_late(scene: Scene, slot: Slot, rule: Policy, plan: Plan) -> Evidence | None:

@@ -40,6 +40,8 @@ def _tend(scene: Scene, slot: Slot, course: Course, gate: Gate, plan: Plan) -> N
     """See to it that something lives in a slot, and that what waits for nothing but a time or a condition goes on."""
     release_again(slot, gate, plan)
     if slot.vacant:
+        if _keeps_both(slot, course) and heal_beside(scene, slot, gate, plan):
+            return
         if course.admits(slot) or slot.latest is not None:
             fill(scene, slot, gate, plan, revive=course.keeps_old(slot))
     elif not awaits_its_turn(scene, slot, course, gate) and not (
@@ -52,7 +54,14 @@ def _lost_old(slot: Slot, course: Course) -> bool:
     """Whether *slot* may be short of the old task that should be in it beside the new one."""
     if slot.current is None or slot.outdated or slot.stopping:
         return False
-    return course.stage is not None or (course.keeps_old(slot) and not is_ready(slot.current))
+    # Where two would be in each other's way the old one comes back only if the new one has not begun.
+    if not course.start_first and slot.current.desired_state is not TaskState.READY:
+        return False
+    return course.stage is not None or (_keeps_both(slot, course) and not is_ready(slot.current))
+
+
+def _keeps_both(slot: Slot, course: Course) -> bool:
+    return course.stage is not None or course.keeps_old(slot)
 
 
 def _at_rest(slot: Slot) -> bool:

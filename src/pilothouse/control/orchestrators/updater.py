@@ -43,7 +43,8 @@ def awaits_its_turn(scene: Scene, slot: Slot, course: Course, gate: Gate) -> boo
 def advance(scene: Scene, wanted: list[Slot], course: Course, gate: Gate, plan: Plan) -> None:
     """Decide where the rollout over *wanted* goes on; at least one slot has an outdated task that stays for now."""
     for slot in wanted:
-        if slot.outdated and slot.current is None and not slot.stopping and _has_tried(scene, slot):
+        again = course.keeps_old(slot) and _came_back(slot)
+        if slot.outdated and slot.current is None and not slot.stopping and _has_tried(scene, slot) and not again:
             follow(scene, slot, gate, plan)
     if course.stopped or course.paused or gate.first:
         return
@@ -113,6 +114,12 @@ def _is_idle(scene: Scene, slot: Slot) -> bool:
 def _has_tried(scene: Scene, slot: Slot) -> bool:
     """Whether the newest task of a slot was made from the present spec."""
     return slot.latest is not None and slot.latest.fingerprint == scene.fingerprint
+
+
+def _came_back(slot: Slot) -> bool:
+    """Whether an old task was made again after the newest one of *slot*, which is then not tried on beside it."""
+    latest = slot.latest
+    return latest is not None and any(old.created_at >= latest.created_at for old in slot.outdated)
 
 
 def _follows_a_new_one(scene: Scene, new: Task, gate: Gate) -> bool:
