@@ -64,6 +64,11 @@ def test_a_verdict_that_rolled_a_release_back_is_told_unless_the_cause_says_it()
     assert "\n".join(told).count("5 % of 400") == 1
 
 
+def test_a_cause_that_names_its_task_is_not_told_twice():
+    bad = release(2, state=ReleaseState.FAILED, evidence=Evidence(service="web", task="web.2", cause="web.2 died"))
+    assert said(DeployFailedError, bad, bad)[1] == "web.2 died"
+
+
 def test_many_changes_are_counted_after_the_first_ten():
     changes = tuple(FieldChange(path=f"a.{n}", before="", after="1") for n in range(12))
     bad = release(2, state=ReleaseState.ROLLED_BACK, changes=changes)

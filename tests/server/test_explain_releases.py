@@ -39,13 +39,13 @@ def test_an_app_that_was_rolled_back_says_why_although_all_is_well():
     world = World(spec()).rest()
     released(
         world, kind=ReleaseKind.ROLLBACK, copies=1, undoes=2, created_by="system", state=ReleaseState.STABLE,
-        message="web.1 exited with code 3",
+        message="release 2 failed: web.1 exited with code 3",
     )  # fmt: skip
     told = explain(world, "shop", world.now)
     assert told.sentence.startswith("shop is as its manifest says")
     assert told.causes == (
-        "Release 1 of shop is stable; system made it 0.0 s ago (rollback to release 1, because release 2 failed): "
-        "web.1 exited with code 3.",
+        "Release 1 of shop is stable; system made it 0.0 s ago (rollback to release 1): release 2 failed: web.1 exited "
+        "with code 3.",
     )
 
 

@@ -172,8 +172,9 @@ def test_what_happened_to_a_release_is_told_with_its_number_who_and_why():
     undo = replace(
         RELEASE, number=3, kind=ReleaseKind.ROLLBACK, copies=1, undoes=2, created_by="system", message="web.1 died"
     )
-    assert _sentences(None, undo) == [
-        "release 3: rollback to release 1, because release 2 failed, by system: web.1 died"
+    assert _sentences(None, undo) == ["release 3: rollback to release 1, by system: web.1 died"]
+    assert _sentences(None, replace(undo, message="")) == [
+        "release 3: rollback to release 1, because release 2 failed, by system"
     ]
     failed = replace(RELEASE, state=ReleaseState.FAILED, sentence="web.1 keeps failing")
     assert _sentences(RELEASE, failed) == ["release 2: web.1 keeps failing"]

@@ -72,7 +72,7 @@ def test_a_new_task_that_is_not_ready_is_what_the_rollout_waits_for():
     world.run(new, ready=False)
     world.now += 12
     view = web(world)
-    assert counts(view) == (4, 0, 2, 4), "the next one is prepared meanwhile"
+    assert counts(view) == (4, 0, 1, 4), "the next one is only prepared"
     assert view.waits_for == "web.1 to become ready"
     assert (view.since, view.until) == (new.created_at, new.created_at + 3 + 600)
 

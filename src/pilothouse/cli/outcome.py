@@ -94,7 +94,7 @@ def change_line(change: FieldChange) -> str:
 def evidence_lines(evidence: Evidence) -> list[str]:
     """Return what shows that a release failed: the task, the cause, and its last lines."""
     who = evidence.task or evidence.service
-    lines = [": ".join(filter(None, (who, evidence.cause)))]
+    lines = [evidence.cause if who in evidence.cause else ": ".join(filter(None, (who, evidence.cause)))]
     tail = evidence.log_tail[-LOG_LINES:]
     return lines + ([f"the last lines of {who}:", *(f"  | {line}" for line in tail)] if tail else [])
 

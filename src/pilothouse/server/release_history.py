@@ -92,7 +92,7 @@ def _asked(release: Release) -> str:
     what = release.kind.value
     if release.copies:
         what += f" to release {release.copies}"
-    if release.undoes:
+    if release.undoes and not release.message:
         what += f", because release {release.undoes} failed"
     said = f": {release.message}" if release.message else ""
     return f"{what}, by {release.created_by or 'somebody unknown'}{said}"

@@ -86,7 +86,7 @@ def rollout_view(
     wanted = [by_key.get(key) or Slot(key=key) for key in scenes.wanted(service)]
     rule = policy(service, len(wanted), base=release.base, undoes=release.undoes)
     done = sum(1 for slot in wanted if _is_updated(slot, rule, now))
-    current = sum(1 for slot in wanted if slot.current is not None or slot.completed)
+    started = [slot.current for slot in wanted if slot.current is not None and not _is_updated(slot, rule, now)]
     old = [task for slot in by_key.values() for task in slot.live if task.fingerprint != fingerprint]
     app = scenes.app(service.app)
     paused = app is not None and app.paused and not release.state.over
@@ -100,7 +100,7 @@ def rollout_view(
         strategy=service.spec.release.strategy if release.base else Strategy.ROLLING,
         wanted=len(wanted),
         updated=done,
-        starting=current - done,
+        starting=sum(1 for task in started if task.desired_state is not TaskState.READY),
         old=len(old),
         step=stage.step + 1 if stage else 0,
         steps=len(steps_of(service.spec.release)) if stage else 0,
@@ -199,7 +199,7 @@ def _next_task(service: Service, rule: Policy, wanted: list[Slot], now: float) -
         slot, task = leaving[0]
         return Wait(what=f"the old {place_name(service, slot.key)} to stop", since=task.status.since)
     if held:
-        slot, task = min(held, key=_age)
+        slot, task = min(held, key=lambda pair: pair[0].key)
         return Wait(what=_held_back(place_name(service, slot.key), task.desired_reason), since=task.created_at)
     return None
 

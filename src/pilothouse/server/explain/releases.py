@@ -87,7 +87,8 @@ def _made(release: Release, now: float) -> str:
 
 def _kind(release: Release) -> str:
     if release.kind is ReleaseKind.ROLLBACK:
-        undoes = f", because release {release.undoes} failed" if release.undoes else ""
+        # The platform's own message names the release that failed, and why.
+        undoes = f", because release {release.undoes} failed" if release.undoes and not release.message else ""
         return f"rollback to release {release.copies}{undoes}"
     return "restart" if release.kind is ReleaseKind.RESTART else "deploy"
 
