@@ -16,7 +16,7 @@ class RolloutView(Value, frozen=True, kw_only=True):
     Attributes:
         wanted: How many tasks the service should have.
         updated: New tasks that are ready and have settled.
-        starting: New tasks that are to run and are not ready yet, or have not settled; what is only prepared not counted.
+        starting: New tasks that are to run and are not ready yet, or have not settled; not what is only prepared.
         old: Live tasks of an older release.
         step, steps: Of a canary or blue/green, from 1; 0 of 0 otherwise.
         weight: Percent of the traffic that goes to the new tasks while both are there, or None.
