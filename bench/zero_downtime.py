@@ -27,7 +27,7 @@ services:
     stop_grace_period: 10s
     deploy:
       replicas: 4
-      update_config: {{monitor: 0s}}
+      update_config: {{monitor: 1ms}}
     x-pilothouse:
       probes:
         ready: {{http: {{port: 80}}, interval: 1s}}
