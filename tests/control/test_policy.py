@@ -63,9 +63,10 @@ def test_what_replaces_a_stable_release_settles_for_ten_seconds_and_is_watched_f
     assert (found.delay_seconds, found.max_failure_ratio) == (0, 0)
 
 
-def test_a_written_monitor_takes_the_place_of_the_wait_between_steps_and_a_written_settle_wins_over_both():
+def test_new_tasks_settle_as_long_as_they_are_watched_but_at_most_ten_seconds_and_a_written_settle_wins():
     assert (rule(monitor_seconds=0).settle_seconds, rule(monitor_seconds=0).monitor_seconds) == (0, 0)
-    assert (rule(monitor_seconds=30).settle_seconds, rule(monitor_seconds=30).monitor_seconds) == (0, 30)
+    assert (rule(monitor_seconds=3).settle_seconds, rule(monitor_seconds=3).monitor_seconds) == (3, 3)
+    assert (rule(monitor_seconds=30).settle_seconds, rule(monitor_seconds=30).monitor_seconds) == (10, 30)
     both = service(
         update=UpdatePolicy(monitor_seconds=30), release=ReleasePolicy(settle_seconds=2, deadline_seconds=60)
     )

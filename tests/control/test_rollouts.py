@@ -84,9 +84,9 @@ def test_a_good_release_rolls_settles_is_watched_and_is_done():
 
 
 def test_a_long_monitor_gates_no_step_but_the_end():
-    update = UpdatePolicy(monitor_seconds=30)
-    world = stable(checked(replicas=4, update=update))
-    world.release(checked("web:2", replicas=4, update=update))
+    hurried = {"update": UpdatePolicy(monitor_seconds=30), "release": ReleasePolicy(settle_seconds=0)}
+    world = stable(checked(replicas=4, **hurried))
+    world.release(checked("web:2", replicas=4, **hurried))
     world.rest()
     assert len(begun(world, "web:2")) == 4
     assert said(world) == (2, S.MONITORING)
@@ -298,13 +298,14 @@ def test_a_rollback_restores_what_still_runs_without_touching_it_and_withdraws_t
 
 
 def test_a_rollback_late_in_a_rollout_does_not_settle_again():
-    update = UpdatePolicy(monitor_seconds=5)
-    world = stable(checked(replicas=4, update=update))
-    world.release(checked("web:2", replicas=4, update=update))
+    hurried = {"update": UpdatePolicy(monitor_seconds=5), "release": ReleasePolicy(settle_seconds=0)}
+    unhurried = UpdatePolicy(monitor_seconds=5)
+    world = stable(checked(replicas=4, **hurried))
+    world.release(checked("web:2", replicas=4, **hurried))
     world.rest()
     assert len(of(world, "web:2")) == 4
     world.now += 1
-    world.release(checked(replicas=4, update=update), kind=ReleaseKind.ROLLBACK, undoes=2)
+    world.release(checked(replicas=4, update=unhurried, rollback=unhurried), kind=ReleaseKind.ROLLBACK, undoes=2)
     world.rest()
     assert len(of(world, "web:1")) == 4
     assert said(world) == (3, S.MONITORING)

@@ -107,4 +107,8 @@ def test_what_is_needed_and_the_newest_fingerprints_are_kept_and_nothing_else(en
     prints = {record.fingerprint for record in steps}
     newest = list(dict.fromkeys(record.fingerprint for record in reversed(records)))[:KEPT_FINGERPRINTS]
     assert set(newest) <= prints <= {*newest, "0"}
-    assert steps == tuple(record for record in records if record.fingerprint in prints)
+    # What was forgotten does not come back, but of each fingerprint that is kept the newest record is there, in order.
+    assert steps == tuple(record for record in records if record in steps)
+    assert {r.fingerprint: r for r in records if r.fingerprint in prints}.items() <= {
+        r.fingerprint: r for r in steps
+    }.items()

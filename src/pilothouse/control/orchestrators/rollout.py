@@ -177,10 +177,10 @@ def is_checked(task: Task) -> bool:
 def _settle(spec: ServiceSpec, written: UpdatePolicy, *, stable_before: bool) -> float:
     if spec.release.settle_seconds is not None:
         return spec.release.settle_seconds
-    if written.monitor_seconds is not None:
-        return 0.0
     # What a failed release is rolled back to has proved itself: waiting would only prolong the failure.
-    return STABLE_SETTLE_SECONDS if stable_before else 0.0
+    if not stable_before:
+        return 0.0
+    return min(_or(written.monitor_seconds, STABLE_SETTLE_SECONDS), STABLE_SETTLE_SECONDS)
 
 
 def _action(service: Service, written: UpdatePolicy, *, guarded: bool) -> FailureAction:
