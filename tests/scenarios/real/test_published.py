@@ -1,7 +1,6 @@
 """Published ports, with the real proxy and the real engine: who calls never notices what happens behind the port."""
 
 import contextlib
-import http.client
 import json
 import os
 import signal
@@ -11,12 +10,12 @@ import time
 
 import pytest
 
+from tests.callers import PORT, Load, connect
 from tests.engine import WEB, until
 from tests.platform import platform, settled
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
-PORT = 18091
 BRIDGE = "10.213.0.1"
 PAGES = """\
 mkdir -p /www/cgi-bin
@@ -65,72 +64,12 @@ def gone(made, nothing_left_behind):
         made.command("down", app["name"], "--volumes", check=False)
 
 
-def connect(made, port=PORT, host="127.0.0.1", timeout=20):
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
-    with made.host.inside():
-        connection.connect()
-    return connection
-
-
 def ask(made, path="/", port=PORT, host="127.0.0.1"):
     """Return the status and the body of one request on a connection of its own."""
     with contextlib.closing(connect(made, port, host)) as connection:
         connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
-
-
-class Load:
-    """Callers who never stop: some keep their connection, some open a new one for each request."""
-
-    def __init__(self, made, kept=3, fresh=3):
-        self.answered = 0
-        self.failed = []
-        self.hosts = set()
-        self._made = made
-        self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._call, args=(n < kept,)) for n in range(kept + fresh)]
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def goes_on(self, requests=50):
-        """Wait until so many more requests were answered, and so much time may have passed as they take."""
-        before = self.answered
-        until(lambda: self.answered >= before + requests, "callers are answered")
-
-    def _call(self, keep):
-        connection = None
-        while not self._over.is_set():
-            begun = time.strftime("%X")
-            try:
-                connection = connection or connect(self._made)
-                connection.request("GET", "/")
-                answer = connection.getresponse()
-                status, body = answer.status, answer.read().decode()
-                if not keep or answer.will_close:
-                    connection.close()
-                    connection = None
-            except OSError as error:
-                status, body, connection = 0, repr(error), None
-            except http.client.HTTPException as error:
-                status, body, connection = 0, repr(error), None
-            with self._lock:
-                if status == 200:
-                    self.answered += 1
-                    self.hosts.add(body.strip())
-                else:
-                    self.failed.append((begun, status, body[:200]))
-        if connection:
-            connection.close()
 
 
 def reach_all(made, number):
