@@ -3,7 +3,7 @@
 from pilothouse.control.orchestrators.endings import duration, how_it_ended
 from pilothouse.control.orchestrators.failures import FAILURES_THAT_STOP
 from pilothouse.control.orchestrators.restart import STABLE_SECONDS, Next, after
-from pilothouse.control.orchestrators.rollout import SETTLE_SECONDS
+from pilothouse.control.orchestrators.rollout import believed_at
 from pilothouse.control.orchestrators.scene import Slot, is_ready, place_name, slots
 from pilothouse.control.orchestrators.scenes import Scenes
 from pilothouse.control.orchestrators.steps import failed_step
@@ -15,9 +15,6 @@ from pilothouse.model.states import TaskState
 from pilothouse.server.rollouts import newest_release
 from pilothouse.server.sentences import running_step, task_sentence
 from pilothouse.store.interface import ReadTx
-
-FIRST_RUN_SECONDS = 0.3
-"""A program that cannot run at all, such as one without its settings, has ended by then."""
 
 
 def app_views(tx: ReadTx, now: float) -> list[AppView]:
@@ -90,7 +87,7 @@ def _settles_at(task: Task) -> float:
     """Return from when on an unchecked *task* is believed to run: later if the one before it failed."""
     if task.state is not TaskState.RUNNING or task.status.health is not Health.NONE:
         return 0.0
-    return task.status.since + (SETTLE_SECONDS if task.failures else FIRST_RUN_SECONDS)
+    return believed_at(task) or 0.0
 
 
 def _stopped_by(scenes: Scenes, task: Task) -> bool:

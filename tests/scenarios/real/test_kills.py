@@ -1,11 +1,8 @@
 """The server is killed at random moments of an app's life; the app ends as if it had not been, and nothing is left."""
 
 import contextlib
-import os
 import pathlib
-import random
 import subprocess
-import time
 
 import pytest
 
@@ -54,13 +51,6 @@ services:
 def made(docker_host):
     with platform(docker_host) as found:
         yield found
-
-
-@pytest.fixture
-def chance():
-    seed = int(os.environ.get("PILOTHOUSE_SEED") or time.time_ns() % 1_000_000)
-    print(f"PILOTHOUSE_SEED={seed}")  # noqa: T201 - shown if it fails
-    return random.Random(seed)
 
 
 def _running(made):

@@ -1,11 +1,8 @@
 """A once-per-release step writes one line for each release, wherever the server is killed with SIGKILL meanwhile."""
 
 import contextlib
-import os
 import pathlib
-import random
 import subprocess
-import time
 
 import pytest
 
@@ -38,13 +35,6 @@ FAILING = SHOP.replace("sleep 0.5", "sleep 0.5; exit 4", 1)
 def made(docker_host):
     with platform(docker_host) as found:
         yield found
-
-
-@pytest.fixture
-def chance():
-    seed = int(os.environ.get("PILOTHOUSE_SEED") or time.time_ns() % 1_000_000)
-    print(f"PILOTHOUSE_SEED={seed}")  # noqa: T201 - shown if it fails
-    return random.Random(seed)
 
 
 def _lines(made):

@@ -1,10 +1,7 @@
 """The server is killed again and again during an update, at random: it ends as it would have, and no caller notices."""
 
 import json
-import os
-import random
 import threading
-import time
 
 import pytest
 
@@ -41,13 +38,6 @@ def made(docker_host, nothing_left_behind):
         found.up(found.manifest(shop("1")), "--timeout", "60s")
         yield found
         found.command("down", "pub", "--volumes")
-
-
-@pytest.fixture
-def chance():
-    seed = int(os.environ.get("PILOTHOUSE_SEED") or time.time_ns() % 1_000_000)
-    print(f"PILOTHOUSE_SEED={seed}")  # noqa: T201 - shown if it fails
-    return random.Random(seed)
 
 
 def _release(made, number):
