@@ -99,8 +99,10 @@ class Platform:
 
     def begin(self, *arguments, environment=None):
         """Start one `pilothouse` command and return its process; the caller waits for it."""
+        # Whoever started the tests may have had them ignore interrupts; a user's shell does not.
+        command = ["env", "--default-signal=INT", sys.executable, "-m", "pilothouse", *arguments]
         return subprocess.Popen(
-            self.host.enter(sys.executable, "-m", "pilothouse", *arguments),
+            self.host.enter(*command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -231,7 +231,8 @@ STRINGS = st.lists(st.sampled_from(TEXT), max_size=6).map("".join)
 @given(values=st.lists(STRINGS, min_size=10, max_size=30), keys=st.lists(STRINGS, max_size=8, unique=True))
 def test_any_string_is_printed_as_yaml_as_by_the_reference(values, keys, tmp_path):
     labels = {f"k{index}": value for index, value in enumerate(values)}
-    labels.update((key, "v") for key in keys if key)
+    # A key of nothing but line ends is none to the reference.
+    labels.update((key, "v") for key in keys if key.strip("\n"))
     document = {"services": {"a": {"image": "x", "labels": labels, "command": values}}}
     (tmp_path / "compose.yaml").write_text(json.dumps(document))
     expected, why = theirs(tmp_path, {}, "yaml", files=["compose.yaml"])

@@ -21,6 +21,7 @@ services:
     image: {WEB}
     stop_grace_period: 1s
     labels: {{level: "1"}}
+    deploy: {{update_config: {{monitor: 1ms}}}}
     depends_on: [db]
     networks: [back]
     secrets: [key]

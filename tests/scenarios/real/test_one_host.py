@@ -26,6 +26,7 @@ services:
     image: {SLEEPER}
     stop_grace_period: 1s
     environment: {{LEVEL: "1"}}
+    deploy: {{update_config: {{monitor: 1ms}}}}
     healthcheck: {{test: [CMD, "true"], interval: 1s}}
     volumes: ["data:/data"]
 volumes:
@@ -92,7 +93,7 @@ def test_a_second_up_of_the_same_file_touches_nothing(made):
     made.up(made.manifest(SHOP))
     tasks = {task["id"] for task in made.tasks("shop")}
     done = made.up(made.manifest(SHOP))
-    assert "untouched: db, web" in done.stderr
+    assert "keep db, web" in done.stderr
     assert {task["id"] for task in made.tasks("shop")} == tasks
 
 

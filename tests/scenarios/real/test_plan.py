@@ -16,7 +16,7 @@ services:
     image: {WEB}
     stop_grace_period: 1s
     depends_on: [db]
-    deploy: {{replicas: 2}}
+    deploy: {{replicas: 2, update_config: {{monitor: 1ms}}}}
     environment: {{LEVEL: "1"}}
     secrets: [key]
     x-pilothouse:
