@@ -14,6 +14,8 @@ PilothouseError                     code    retry  HTTP  exit
     PlanStaleError                  PH110   no     409   3
     RolledBackError                 PH111   no     409   1
     SupersededError                 PH112   no     409   2
+    JoinRefusedError                PH113   no     403   3
+    NotClusteredError               PH114   no     409   3
   UnavailableError
     StoreUnavailableError           PH201   yes    503   2
     RuntimeUnavailableError         PH202   yes    503   2
@@ -22,12 +24,16 @@ PilothouseError                     code    retry  HTTP  exit
     StoreFullError                  PH205   yes    507   2
     StoreCorruptError               PH206   no     500   2
     WatchLostError                  PH207   yes    503   2
+    QuorumLostError                 PH208   yes    503   2
+    NotLeadingError                 PH209   yes    503   2
+    SessionLostError                PH210   yes    503   2
   DriverError                       (inside the agent; never crosses HTTP)
     TemporaryError                  PH301   yes    503   2
     PermanentError                  PH302   no     422   2
   ProgrammingError
     InvalidTransitionError          PH901   no     500   2
     ForeignWriteError               PH902   no     500   2
+  TermOverError                     PH903   yes    503   2
 
 A class carries its code, whether a retry can help, its HTTP status and the exit code of a command that ends with it;
 callers never parse messages. Every code has a page, docs/reference/errors/CODE.md, with cause and cure.
@@ -160,6 +166,22 @@ class SupersededError(UserError):
     exit_code = 2
 
 
+class JoinRefusedError(UserError):
+    """A machine asked to join with a token that does not let it: unknown, used, expired, revoked or of another role."""
+
+    code = "PH113"
+    title = "The machine may not join"
+    status = 403
+
+
+class NotClusteredError(UserError):
+    """The platform runs on one host; what was asked for needs a cluster (`pilothouse init`)."""
+
+    code = "PH114"
+    title = "This is not a cluster"
+    status = 409
+
+
 class UnavailableError(PilothouseError):
     """Something outside this process did not answer in time."""
 
@@ -201,6 +223,27 @@ class StoreFullError(UnavailableError):
     code = "PH205"
     title = "No space left for the store"
     status = 507
+
+
+class QuorumLostError(StoreUnavailableError):
+    """Fewer than half of the managers' stores can be reached: reads may be stale, writes are refused until they are."""
+
+    code = "PH208"
+    title = "Most managers cannot be reached"
+
+
+class NotLeadingError(UnavailableError):
+    """This manager does not lead, and only the one that does can answer; it is named if it is known."""
+
+    code = "PH209"
+    title = "Another manager leads"
+
+
+class SessionLostError(UnavailableError):
+    """The connection between an agent and a manager ended before the answer came; the question may be repeated."""
+
+    code = "PH210"
+    title = "The session was lost"
 
 
 class StoreCorruptError(PilothouseError):
@@ -262,3 +305,12 @@ class ForeignWriteError(ProgrammingError):
 
     code = "PH902"
     title = "Illegal write"
+
+
+class TermOverError(PilothouseError):
+    """A write of a term that is over was refused: another manager leads since, so this one's loops end."""
+
+    code = "PH903"
+    title = "The term is over"
+    retryable = True
+    status = 503

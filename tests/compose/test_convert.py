@@ -22,13 +22,13 @@ from pilothouse.model.container import (
     PortMode,
     Ulimit,
 )
+from pilothouse.model.placement import Placement, Spread
 from pilothouse.model.spec import (
     AppSpec,
     Condition,
     Dependency,
     Hook,
     Mode,
-    Placement,
     Resources,
     RestartCondition,
     RestartPolicy,
@@ -310,7 +310,7 @@ def test_deploy_is_carried_whole():
     limits = found.task.container.limits
     assert (found.replicas, found.endpoint_mode, found.labels) == (4, "dnsrr", {"team": "a"})
     assert found.task.placement == Placement(
-        constraints=("node.role==worker",), spread=("node.labels.zone",), max_replicas_per_node=2
+        constraints=("node.role==worker",), spread=(Spread(level="node.labels.zone"),), max_replicas_per_node=2
     )
     assert (limits.cpu_nano, limits.memory_bytes, limits.pids) == (1_500_000_000, 2**26, 100)
     assert (limits.memory_reservation_bytes, found.task.container.labels) == (2**25, {})

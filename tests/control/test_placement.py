@@ -11,7 +11,8 @@ from pilothouse.errors import InvalidManifestError
 from pilothouse.model.constraints import parse_constraint, satisfies
 from pilothouse.model.container import ContainerSpec
 from pilothouse.model.objects import Availability, NodeDescription, NodeSpec
-from pilothouse.model.spec import Placement, Resources, TaskSpec
+from pilothouse.model.placement import Placement
+from pilothouse.model.spec import Resources, TaskSpec
 from pilothouse.model.states import TaskState
 from tests.control.world import World, node, spec
 

@@ -4,7 +4,8 @@ from msgspec.structs import replace
 
 from pilothouse.model.container import ContainerSpec, Port, PortMode
 from pilothouse.model.objects import Availability, NodeSpec, PortBinding
-from pilothouse.model.spec import Condition, Mode, Placement, Resources, RestartCondition, RestartPolicy, TaskSpec
+from pilothouse.model.placement import Placement
+from pilothouse.model.spec import Condition, Mode, Resources, RestartCondition, RestartPolicy, TaskSpec
 from pilothouse.model.states import TaskState
 from tests.control.world import World, needs, node, spec
 

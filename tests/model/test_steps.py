@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from pilothouse.model.container import ContainerSpec, Healthcheck, NetworkAttachment, Port, Privileges
 from pilothouse.model.objects import ResolvedImage, Service
+from pilothouse.model.placement import Placement
 from pilothouse.model.rollout import StepRecord
-from pilothouse.model.spec import Hook, Placement, Probe, ProbeKind, Probes, Resources, ServiceSpec, TaskSpec
+from pilothouse.model.spec import Hook, Probe, ProbeKind, Probes, Resources, ServiceSpec, TaskSpec
 from pilothouse.model.steps import (
     KEPT_FINGERPRINTS,
     hook_spec,

@@ -20,6 +20,7 @@ from pilothouse.model.container import (
     ThrottleDevice,
     Ulimit,
 )
+from pilothouse.model.placement import Placement
 from pilothouse.model.spec import (
     AppSpec,
     Dependency,
@@ -28,7 +29,6 @@ from pilothouse.model.spec import (
     IpamPool,
     Mode,
     NetworkSpec,
-    Placement,
     Probe,
     ProbeKind,
     Probes,

@@ -15,12 +15,12 @@ from pilothouse.model.objects import (
     Secret,
     Volume,
 )
+from pilothouse.model.placement import Placement
 from pilothouse.model.spec import (
     Condition,
     FileSpec,
     Mode,
     NetworkSpec,
-    Placement,
     Resources,
     RestartCondition,
     RestartPolicy,

@@ -18,6 +18,7 @@ from pilothouse.model.container import (
     PortMode,
 )
 from pilothouse.model.objects import Health, ResolvedImage, Task
+from pilothouse.model.placement import Placement
 from pilothouse.model.release import Release, ReleaseState, release_id
 from pilothouse.model.release_api import PlannedAction
 from pilothouse.model.rollout import StepRecord
@@ -29,7 +30,6 @@ from pilothouse.model.spec import (
     Mode,
     NetworkSpec,
     Ownership,
-    Placement,
     Probe,
     ProbeKind,
     Probes,

@@ -5,10 +5,10 @@ import pytest
 from pilothouse.model.api import AppView
 from pilothouse.model.container import ContainerSpec, Port
 from pilothouse.model.objects import Health
+from pilothouse.model.placement import Placement
 from pilothouse.model.spec import (
     Condition,
     Mode,
-    Placement,
     Probe,
     ProbeKind,
     Probes,

@@ -1,6 +1,7 @@
 """Every kind of object that the store keeps."""
 
 from pilothouse.model.base import Object
+from pilothouse.model.cluster import Authority, Cluster, Disruption, JoinToken, ManagerMember
 from pilothouse.model.objects import App, AuditRecord, Config, Grant, Network, Node, Secret, Service, Task, Volume
 from pilothouse.model.release import FileVersion, Release, Traffic
 
@@ -18,4 +19,9 @@ KINDS: tuple[type[Object], ...] = (
     Release,
     FileVersion,
     Traffic,
+    Cluster,
+    Authority,
+    JoinToken,
+    ManagerMember,
+    Disruption,
 )

@@ -1,17 +1,20 @@
 """Who writes what: one writer per field, as a table the store enforces on every commit.
 
+A request that a task be replaced (`Disruption`) may be made and withdrawn by several, each its own.
+
 A kind that is missing here cannot be written at all, and neither can a field: unknown means no.
 """
 
 from pilothouse.errors import ForeignWriteError
 from pilothouse.model.base import Object
+from pilothouse.model.cluster import Authority, Cluster, Disruption, JoinToken, ManagerMember
 from pilothouse.model.objects import App, AuditRecord, Config, Grant, Network, Node, Secret, Service, Task, Volume
 from pilothouse.model.release import FileVersion, Release, Traffic
 from pilothouse.model.states import Writer, check_transition
 
 _W = Writer
 
-CREATORS: dict[type[Object], Writer] = {
+CREATORS: dict[type[Object], Writer | frozenset[Writer]] = {
     App: _W.API,
     Service: _W.API,
     Task: _W.ORCHESTRATOR,
@@ -25,9 +28,14 @@ CREATORS: dict[type[Object], Writer] = {
     Release: _W.API,
     FileVersion: _W.API,
     Traffic: _W.AGENT,
+    Cluster: _W.API,
+    Authority: _W.API,
+    JoinToken: _W.API,
+    ManagerMember: _W.API,
+    Disruption: frozenset({_W.NODES, _W.SCHEDULER, _W.GOVERNANCE, _W.API}),
 }
 
-REMOVERS: dict[type[Object], Writer] = {
+REMOVERS: dict[type[Object], Writer | frozenset[Writer]] = {
     App: _W.REAPER,
     Service: _W.REAPER,
     Task: _W.REAPER,
@@ -39,6 +47,10 @@ REMOVERS: dict[type[Object], Writer] = {
     Release: _W.REAPER,
     FileVersion: _W.REAPER,
     Traffic: _W.REAPER,
+    Authority: _W.API,
+    JoinToken: _W.API,
+    ManagerMember: _W.API,
+    Disruption: frozenset({_W.NODES, _W.SCHEDULER, _W.GOVERNANCE, _W.API, _W.REAPER}),
 }
 
 _TASK_STATE = "state"
@@ -62,13 +74,24 @@ OWNERS: dict[type[Object], dict[str, Writer]] = {
         "placement_message": _W.SCHEDULER,
         "status": _W.AGENT,
     },
-    Node: {"spec": _W.API, "description": _W.AGENT, "ready": _W.NODES, "message": _W.NODES, "since": _W.NODES},
+    Node: {
+        **dict.fromkeys(("spec", "role", "joined_at", "certificates"), _W.API),
+        "description": _W.AGENT,
+        **dict.fromkeys(("ready", "state", "message", "since", "losses", "held_until", "pressure"), _W.NODES),
+    },
     Network: dict.fromkeys(("spec", "removing"), _W.API),
-    Volume: dict.fromkeys(("spec", "removing"), _W.API),
+    Volume: {**dict.fromkeys(("spec", "removing"), _W.API), "nodes": _W.SCHEDULER},
     Secret: dict.fromkeys(("spec", "content_version", "sealed", "removing"), _W.API),
     Config: dict.fromkeys(("spec", "content_version", "content", "removing"), _W.API),
     Grant: {"revoked_at": _W.API},
     Release: dict.fromkeys(("state", "sentence", "since", "stages", "verdicts", "evidence"), _W.RELEASER),
+    Cluster: {
+        **dict.fromkeys(("spec", "evictions_confirmed_at"), _W.API),
+        **dict.fromkeys(("evictions_paused_since", "evictions_message"), _W.NODES),
+    },
+    Authority: dict.fromkeys(("state",), _W.API),
+    JoinToken: dict.fromkeys(("used_by", "used_at", "revoked_at"), _W.API),
+    ManagerMember: dict.fromkeys(("api", "sessions", "peer", "client", "approved_at", "approved_by"), _W.API),
     Traffic: dict.fromkeys(("fingerprint", "measured_from", "measured_at", "old", "new"), _W.AGENT),
 }
 
@@ -103,9 +126,10 @@ def check_write(writer: Writer, before: Object | None, after: Object | None) -> 
         _check_owner(writer, owners.get(field), after, f"write {field} of")
 
 
-def _check_owner(writer: Writer, owner: Writer | None, obj: Object, verb: str) -> None:
-    if owner is not writer:
-        owned_by = "nobody" if owner is None else owner.value
+def _check_owner(writer: Writer, owner: Writer | frozenset[Writer] | None, obj: Object, verb: str) -> None:
+    owners = owner if isinstance(owner, frozenset) else {owner}
+    if writer not in owners:
+        owned_by = " or ".join(sorted(each.value for each in owners if each is not None)) or "nobody"
         raise ForeignWriteError(
             f"{writer.value} may not {verb} {type(obj).__name__} {obj.id}; that belongs to {owned_by}"
         )

@@ -7,6 +7,7 @@ import enum
 
 from pilothouse.model.base import Value
 from pilothouse.model.container import ContainerSpec
+from pilothouse.model.placement import Placement
 
 
 class Resources(Value, frozen=True, kw_only=True):
@@ -90,14 +91,6 @@ class Probes(Value, frozen=True, kw_only=True):
     startup: Probe | None = None
     live: Probe | None = None
     ready: Probe | None = None
-
-
-class Placement(Value, frozen=True, kw_only=True):
-    """Which nodes suit; constraints in Swarm's grammar, preferences as label paths to spread over."""
-
-    constraints: tuple[str, ...] = ()
-    spread: tuple[str, ...] = ()
-    max_replicas_per_node: int = 0
 
 
 class TaskSpec(Value, frozen=True, kw_only=True):
@@ -243,8 +236,32 @@ class ReleasePolicy(Value, frozen=True, kw_only=True):
     deadline_seconds: float | None = None
 
 
+class CutOffAction(enum.Enum):
+    """What happens to tasks on a node that no manager can reach.
+
+    KEEP: they run on, and go once the node is back and they were replaced. STOP: the node stops them after a time.
+    FENCE: the node kills them before another may start: two live copies of a slot never exist.
+    """
+
+    KEEP = "keep"
+    STOP = "stop"
+    FENCE = "fence"
+
+
+class CutOff(Value, frozen=True, kw_only=True):
+    """A service's rule for a cut-off node; *after_seconds* is for STOP, counted from the end of the node's lease."""
+
+    action: CutOffAction
+    after_seconds: float = 0.0
+
+
 class ServiceSpec(Value, frozen=True, kw_only=True):
-    """One service of an app."""
+    """One service of an app.
+
+    Attributes:
+        cut_off: None lets the platform decide: FENCE where two containers of a slot would be in each other's way, else
+            KEEP (`model.strategy`).
+    """
 
     name: str
     task: TaskSpec
@@ -257,6 +274,7 @@ class ServiceSpec(Value, frozen=True, kw_only=True):
     release: ReleasePolicy = ReleasePolicy()
     labels: dict[str, str] = {}
     endpoint_mode: str = "vip"
+    cut_off: CutOff | None = None
 
 
 class IpamPool(Value, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ import enum
 from pilothouse.model.base import Value
 from pilothouse.model.objects import Network, Task, TaskStatus, Volume
 from pilothouse.model.rollout import Golden
+from pilothouse.model.spec import CutOff
 from pilothouse.model.states import TaskState
 
 
@@ -43,6 +44,8 @@ class Assignment(Value, frozen=True, kw_only=True):
         networks, volumes: Those the node's tasks use and those that must be removed (`removing`).
         secrets, configs: Only those a task on this node was granted, in each version one of them was made for.
         splits: Of services whose new tasks are being judged; a service without one divides by task.
+        cut_offs: What to do with each service's tasks when no manager can be reached, by "APP/SERVICE", the platform's
+            choice filled in; a service that is missing keeps its tasks.
     """
 
     revision: int
@@ -52,6 +55,7 @@ class Assignment(Value, frozen=True, kw_only=True):
     secrets: tuple[FileContent, ...] = ()
     configs: tuple[FileContent, ...] = ()
     splits: tuple[Split, ...] = ()
+    cut_offs: dict[str, CutOff] = {}
 
 
 class TaskReport(Value, frozen=True, kw_only=True):

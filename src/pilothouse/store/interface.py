@@ -127,4 +127,48 @@ class Store(Protocol):
         ...
 
 
+class Leadership(Protocol):
+    """One term of one manager: the right to run the loops, until another has it.
+
+    Attributes:
+        epoch: Grows from term to term, over all managers and restarts; no two terms share one.
+        store: The store whose every update is refused with TermOverError, without a trace, once a newer term began:
+            also if this process was stopped in the middle and has not noticed.
+    """
+
+    epoch: int
+    store: Store
+
+    async def over(self) -> None:
+        """Return once the term is over, or cannot be shown to go on; it never comes back."""
+        ...
+
+    async def resign(self) -> None:
+        """End the term now, so that another can begin without waiting."""
+        ...
+
+
+class Leader(msgspec.Struct, frozen=True):
+    """Who leads: the name it stood for election with, and its epoch."""
+
+    name: str
+    epoch: int
+
+
+class Election(Protocol):
+    """How managers agree on one that leads. An exclusive lock is never enough; the epoch is checked at each write."""
+
+    async def lead(self, name: str) -> Leadership:
+        """Return once this manager leads; cancelling withdraws it.
+
+        Raises:
+            StoreUnavailableError: The backend does not answer.
+        """
+        ...
+
+    async def leader(self) -> Leader | None:
+        """Return who leads now as far as is known, or None."""
+        ...
+
+
 StoreFactory = Callable[[], Awaitable[Store]]

@@ -6,6 +6,7 @@ Must not know a backend. A kind missing here cannot be stored.
 import msgspec
 
 from pilothouse.model.base import Object
+from pilothouse.model.cluster import Authority, Cluster, Disruption, JoinToken, ManagerMember
 from pilothouse.model.kinds import KINDS
 from pilothouse.model.objects import App, AuditRecord, Config, Grant, Network, Node, Secret, Service, Task, Volume
 from pilothouse.model.release import FileVersion, Release, Traffic
@@ -24,6 +25,11 @@ NAMES: dict[type[Object], str] = {
     Release: "release",
     FileVersion: "file-version",
     Traffic: "traffic",
+    Cluster: "cluster",
+    Authority: "authority",
+    JoinToken: "join-token",
+    ManagerMember: "manager",
+    Disruption: "disruption",
 }
 """The name of each kind, as it stands in the store's file; never renamed without a migration."""
 
@@ -43,6 +49,11 @@ INDEXED: dict[type[Object], tuple[str, ...]] = {
     Release: ("app",),
     FileVersion: ("app",),
     Traffic: ("app",),
+    Cluster: (),
+    Authority: (),
+    JoinToken: (),
+    ManagerMember: (),
+    Disruption: ("app",),
 }
 """The fields, and properties computed from fields, by which `find` costs as much as its answer is long."""
 

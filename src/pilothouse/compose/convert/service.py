@@ -8,12 +8,12 @@ from pilothouse.compose import x_pilothouse, x_release
 from pilothouse.compose.convert.container import container
 from pilothouse.compose.convert.limits import reservations
 from pilothouse.compose.reader import Reader
+from pilothouse.model.placement import Placement, Spread
 from pilothouse.model.spec import (
     Condition,
     Dependency,
     Hook,
     Mode,
-    Placement,
     RestartCondition,
     RestartPolicy,
     ServiceSpec,
@@ -86,7 +86,7 @@ def _replicas(service: Reader, deploy: Reader, mode: Mode) -> int:
 def _placement(placement: Reader) -> Placement:
     return Placement(
         constraints=tuple(_constraint(text) for text in placement.texts("constraints")),
-        spread=tuple(preference.text("spread") for preference in placement.children("preferences")),
+        spread=tuple(Spread(level=preference.text("spread")) for preference in placement.children("preferences")),
         max_replicas_per_node=placement.integer("max_replicas_per_node") or 0,
     )
 

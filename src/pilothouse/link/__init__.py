@@ -1,0 +1,1 @@
+"""One connection, many conversations: framed, multiplexed, symmetric; knows bytes, not what they mean."""
