@@ -113,3 +113,8 @@ class Placement(Value, frozen=True, kw_only=True):
     packing: Packing | None = None
     priority: int = PRIORITIES["normal"]
     preemptible: bool = True
+
+
+def tolerates(placement: Placement, taint: Taint) -> bool:
+    """Tell whether a service that asks for *placement* can live with *taint*."""
+    return any(each.key in {"", taint.key} and each.value in {"", taint.value} for each in placement.tolerations)
