@@ -15,6 +15,10 @@ class Clock(Protocol):
         """Return seconds on a clock that never jumps; for deadlines and back-off inside one process."""
         ...
 
+    def boottime(self) -> float:
+        """Return seconds on a clock that never jumps and goes on while the machine sleeps; for leases."""
+        ...
+
     async def sleep(self, seconds: float) -> None:
         """Wait *seconds* on the monotonic clock; not at all if they are zero or less."""
         ...
@@ -28,6 +32,9 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def boottime(self) -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     async def sleep(self, seconds: float) -> None:
         import asyncio  # noqa: PLC0415 - a command that only reads the time must not pay for an event loop

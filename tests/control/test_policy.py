@@ -2,8 +2,9 @@
 
 import pytest
 
-from pilothouse.control.orchestrators.rollout import FailureAction, in_the_way, policy, update_order
+from pilothouse.control.orchestrators.rollout import FailureAction, policy, update_order
 from pilothouse.model.container import ContainerSpec, Mount, MountKind, NetworkAttachment, Port, PortMode
+from pilothouse.model.exclusive import in_the_way
 from pilothouse.model.objects import ResolvedImage, Service
 from pilothouse.model.spec import ReleasePolicy, UpdateOrder, UpdatePolicy
 from tests.control.world import spec

@@ -116,8 +116,8 @@ async def test_a_bug_ends_the_loop_and_with_it_all_others():
 
 async def test_every_loop_of_a_term_starts_and_ends_with_it():
     clock = JumpingClock()
-    names = set(loops(MemoryStore(clock), clock, SeededIds(), Presence()))
+    names = set(loops(MemoryStore(clock), clock, SeededIds(), Presence(clock)))
     assert names == {"orchestrator", "resources", "scheduler", "liveness", "reaper"}
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await run_control(MemoryStore(clock), clock, SeededIds(), Presence())
+            await run_control(MemoryStore(clock), clock, SeededIds(), Presence(clock))

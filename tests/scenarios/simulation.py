@@ -44,6 +44,9 @@ class JumpingClock:
     def monotonic(self):
         return self._now
 
+    def boottime(self):
+        return self._now
+
     async def sleep(self, seconds):
         if seconds <= 0:
             await asyncio.sleep(0)
@@ -318,8 +321,8 @@ class Platform:
         self.node = SimulatedNode(store=self.store, clock=clock)
         if script is not None:
             self.node.script = script
-        self.presence = Presence()
-        self.presence.arrive("node1")
+        self.presence = Presence(clock)
+        self.presence.arrive("node1", local=True)
         self.kills = 0
         self._reopen = reopen
 

@@ -226,7 +226,7 @@ async def test_a_node_that_went_away_loses_no_task_and_gets_no_new_one():
             "no place: node1: is not ready (its agent is not connected; tasks on it are left as they are)"
         )
         assert len(it.node.running()) == 2
-        it.presence.arrive("node1")
+        it.presence.arrive("node1", local=True)
         await it.until(it.settled, 10)
         assert len(it.node.starts) == 3
 

@@ -36,6 +36,9 @@ class TestClock:
     def monotonic(self):
         return asyncio.get_running_loop().time()
 
+    def boottime(self):
+        return asyncio.get_running_loop().time()
+
     async def sleep(self, seconds):
         await asyncio.sleep(max(0.0, seconds))
 

@@ -119,7 +119,7 @@ class Engine:
 @contextlib.asynccontextmanager
 async def platform(world):
     """Loops, a session and an obedient agent around *world*."""
-    context, presence = world.context, Presence()
+    context, presence = world.context, Presence(world.clock)
     link = LocalSession(
         node_id="n1", store=world.store, vault=context.vault, commits=context.commits, nodes=context.nodes,
         presence=presence,

@@ -26,7 +26,7 @@ def session(world, node_id="n1", presence=None):
         vault=context.vault,
         commits=context.commits,
         nodes=context.nodes,
-        presence=presence or Presence(),
+        presence=presence or Presence(world.clock),
     )
 
 
@@ -191,7 +191,8 @@ async def test_a_network_that_is_gone_from_the_node_leaves_the_store():
 
 
 async def test_a_node_registers_itself_and_is_reachable_while_its_session_lasts():
-    world, presence = World(), Presence()
+    world = World()
+    presence = Presence(world.clock)
     link = session(world, "n7", presence)
     node = SimulatedNode()
     await link.open(node, NodeDescription(engine="docker 20.10.24"))

@@ -6,8 +6,10 @@ from pilothouse.control.orchestrators.reaper import used_networks, used_volumes
 from pilothouse.control.orchestrators.scenes import Scenes
 from pilothouse.model.base import Value
 from pilothouse.model.container import FileGrant
+from pilothouse.model.cut_off import strictest
 from pilothouse.model.objects import App, Network, Task, Volume
 from pilothouse.model.release import Release, release_id
+from pilothouse.model.spec import CutOff, CutOffAction
 from pilothouse.model.states import TaskState
 from pilothouse.model.wire import Assignment, Split
 from pilothouse.store.interface import ReadTx
@@ -35,13 +37,15 @@ def needs(tx: ReadTx, node_id: str) -> NodeNeeds:
     for task in placed:
         by_app.setdefault(task.app, []).append(task)
     live = [task for task in placed if not task.state.terminal]
+    scenes = Scenes(tx)
     return NodeNeeds(
         assignment=Assignment(
             revision=tx.revision,
             tasks=placed,
             networks=_networks(tx, by_app),
             volumes=_volumes(tx, by_app),
-            splits=_splits(tx, sorted({task.app for task in live})),
+            splits=_splits(tx, scenes, sorted({task.app for task in live})),
+            cut_offs=_cut_offs(scenes, live),
         ),
         secrets=_files((task, task.spec.container.secrets, task.secret_versions) for task in live),
         configs=_files((task, task.spec.container.configs, task.config_versions) for task in live),
@@ -65,9 +69,21 @@ def _volumes(tx: ReadTx, by_app: dict[str, list[Task]]) -> tuple[Volume, ...]:
     return tuple(obj for obj in tx.find(Volume) if obj.removing or obj.id in used)
 
 
-def _splits(tx: ReadTx, apps: Iterable[str]) -> tuple[Split, ...]:
+def _cut_offs(scenes: Scenes, live: Iterable[Task]) -> dict[str, CutOff]:
+    """Return the rule for a cut-off node of each service that does not keep its tasks."""
+    by_service: dict[str, list[Task]] = {}
+    for task in live:
+        by_service.setdefault(task.service_id, []).append(task)
+    rules = {
+        service_id: strictest(service, tasks)
+        for service_id, tasks in sorted(by_service.items())
+        if (service := scenes.service(service_id)) is not None
+    }
+    return {service_id: rule for service_id, rule in rules.items() if rule.action is not CutOffAction.KEEP}
+
+
+def _splits(tx: ReadTx, scenes: Scenes, apps: Iterable[str]) -> tuple[Split, ...]:
     """Return how the traffic of each service is divided whose newest release is being judged."""
-    scenes = Scenes(tx)
     found = []
     for app in apps:
         release = _newest(tx, app)

@@ -57,7 +57,7 @@ class Manager:
             store_name: What `info` calls the store.
         """
         self._closing = asyncio.Event()
-        self._presence = Presence()
+        self._presence = Presence(clock)
         self._commits = Commits()
         self.nodes = Nodes()
         self._context = Context(

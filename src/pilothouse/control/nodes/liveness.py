@@ -3,35 +3,13 @@
 Sessions say who came and who left (`Presence`); the loop alone writes it down, so it is right again after any restart.
 """
 
-import asyncio
-
 from msgspec.structs import replace
 
 from pilothouse.clock import Clock
+from pilothouse.control.nodes.presence import Presence as Presence
 from pilothouse.model.objects import Node
 from pilothouse.model.states import Writer
 from pilothouse.store.interface import Commit, ReadTx, Store, WriteTx
-
-
-class Presence:
-    """The nodes whose agents have a session with this process."""
-
-    def __init__(self) -> None:
-        self._here: set[str] = set()
-        self.changed = asyncio.Event()
-
-    def arrive(self, node_id: str) -> None:
-        """Note that the agent of a node has a session now."""
-        self._here.add(node_id)
-        self.changed.set()
-
-    def leave(self, node_id: str) -> None:
-        """Note that the agent of a node has lost its session."""
-        self._here.discard(node_id)
-        self.changed.set()
-
-    def __contains__(self, node_id: str) -> bool:
-        return node_id in self._here
 
 
 def judge(node: Node, *, here: bool, now: float) -> Node:

@@ -46,7 +46,7 @@ class LocalSession:
         """
         await self._store.update(Writer.AGENT, lambda tx: self._register(tx, description))
         self._nodes.connect(self._node_id, services)
-        self._presence.arrive(self._node_id)
+        self._presence.arrive(self._node_id, local=True)
         self._connected.set()
         event("info", "session.opened", node=self._node_id)
 
@@ -61,6 +61,8 @@ class LocalSession:
         """Yield what the node must have now, then again whenever that changed; a slow reader gets the newest only."""
         waiter = self._commits.waiter(_calls_for_a_look)
         last: Assignment | None = None  # in essence
+        # What is being given to others at this moment must not be handed out as the node's own.
+        await self._presence.quiet(self._node_id)
         try:
             while True:
                 await waiter.changed()
