@@ -13,7 +13,7 @@ from pilothouse.model.objects import Secret, Task
 from pilothouse.model.release import FileVersion, Release
 from pilothouse.model.spec import AppSpec, FileSpec
 from pilothouse.model.states import Writer
-from pilothouse.store import database
+from pilothouse.store import database, directory
 from pilothouse.store.backup import check_directory, restore
 from pilothouse.store.conformance import sample_task
 from pilothouse.store.sqlite import SQLiteStore
@@ -78,7 +78,7 @@ async def test_a_store_is_replaced_only_when_told_so_and_kept(made):
     restore(made / "backup", made / "data", overwrite=True)
     assert await held(made / "data") == (2, ["a", "b"])
     (made / "kept").mkdir()
-    (made / "data" / database.REPLACED).rename(made / "kept" / database.FILE)
+    (made / "data" / directory.REPLACED).rename(made / "kept" / database.FILE)
     assert await held(made / "kept") == (3, ["a", "b", "c"])
 
 

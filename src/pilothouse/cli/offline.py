@@ -6,7 +6,7 @@ from pilothouse.cli import lifecycle, output, times
 from pilothouse.cli.places import Places
 from pilothouse.errors import ConflictError, InvalidRequestError
 from pilothouse.store import backup
-from pilothouse.store.database import FILE as STORE_FILE
+from pilothouse.store.directory import FILE as STORE_FILE
 
 
 def restore(file: str, places: Places, *, force: bool) -> None:

@@ -22,12 +22,14 @@ from pilothouse.backoff import delay_seconds
 from pilothouse.cli.pidfile import PidFile
 from pilothouse.cli.places import Places, TcpPlace, engine_socket
 from pilothouse.clock import Clock, SystemClock
-from pilothouse.errors import PilothouseError, ServerUnavailableError, UserError
+from pilothouse.errors import PilothouseError, ServerUnavailableError, TermOverError, UserError
 from pilothouse.governance.secrets.seal import load_vault
 from pilothouse.ids import Ids, SystemIds
 from pilothouse.server.listen import Tcp
 from pilothouse.server.manager import Manager
+from pilothouse.store.interface import Leadership
 from pilothouse.store.sqlite import SQLiteStore
+from pilothouse.store.terms import LocalElection
 from pilothouse.supervise import run_term
 
 _TERMS = 5
@@ -120,11 +122,17 @@ class Term:
             keeping=store,
             store_name="sqlite",
         )
-        session = manager.session(node_id(data, self._ids))
+        name = node_id(data, self._ids)
+        leadership = await LocalElection(store).lead(name)
+        session = manager.session(name, leadership.store)
         run = pathlib.Path(self._places.run)
         ingress = EnvoyIngress(run / "proxy", find_binary(os.environ), self._clock, self._ids)
         agent = Agent(session, engine, ingress, self._clock, self._ids, data, run)
-        loops = {**manager.loops(), "agent": agent.run}
+        loops = {
+            **manager.loops(leadership.store),
+            "agent": agent.run,
+            "leadership": lambda: _while_leading(leadership),
+        }
         try:
             async with asyncio.TaskGroup() as group:
                 term = group.create_task(run_term(loops), name="term")
@@ -143,6 +151,16 @@ class Term:
             await manager.listener.close(grace_seconds=0.5)
             return _first(group_error)
         return None
+
+
+async def _while_leading(leadership: Leadership) -> None:
+    """Return never; a term that is over ends everything that runs in it.
+
+    Raises:
+        TermOverError: It is over.
+    """
+    await leadership.over()
+    raise TermOverError(f"term {leadership.epoch} is over: another process leads, or this one cannot show that it does")
 
 
 def _listening(place: TcpPlace) -> Tcp:

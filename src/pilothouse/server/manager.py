@@ -5,6 +5,8 @@ import functools
 import pathlib
 from collections.abc import Mapping
 
+import msgspec
+
 from pilothouse.clock import Clock
 from pilothouse.control.nodes.liveness import Presence
 from pilothouse.control.term import loops
@@ -77,18 +79,31 @@ class Manager:
         self.api = Api(ROUTES, self._context)
         self.listener = Listener(self.api, self._closing)
 
-    def loops(self) -> Mapping[str, Loop]:
-        """Return everything that must run for the manager to work, for `supervise.run_term`."""
-        context = self._context
+    def loops(self, term: Store | None = None) -> Mapping[str, Loop]:
+        """Return everything that must run for the manager to work, for `supervise.run_term`.
+
+        Args:
+            term: The store of the term in which this manager leads (`store.interface.Leadership`); the loops write
+                through it alone. Without it they write through the manager's own store, for tests of one manager.
+        """
+        context = self._leading(term)
         return {
             **loops(context.store, context.clock, context.ids, self._presence),
             **release_loops(context.store, context.clock, functools.partial(restore, context)),
-            "commits": lambda: self._commits.run(context.store),
+            "commits": lambda: self._commits.run(self._context.store),
         }
 
-    def session(self, node_id: str) -> LocalSession:
-        """Return a session for the agent of *node_id*; open it once the agent's services are there."""
-        context = self._context
+    def _leading(self, term: Store | None) -> Context:
+        return self._context if term is None else msgspec.structs.replace(self._context, store=term)
+
+    def session(self, node_id: str, term: Store | None = None) -> LocalSession:
+        """Return a session for the agent of *node_id*; open it once the agent's services are there.
+
+        Args:
+            node_id: The node.
+            term: As for `loops`.
+        """
+        context = self._leading(term)
         return LocalSession(
             node_id=node_id,
             store=context.store,

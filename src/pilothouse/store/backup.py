@@ -22,20 +22,17 @@ from pilothouse.model.base import Object
 from pilothouse.model.objects import Secret
 from pilothouse.model.release import FileVersion
 from pilothouse.store import rows
-from pilothouse.store.database import (
+from pilothouse.store.database import check_schema, connect, load, translate
+from pilothouse.store.directory import (
     FILE,
     REPLACED,
     REPLACED_KEY,
     RESTORED,
     RESTORED_KEY,
-    check_schema,
-    connect,
     finish_restore,
-    load,
     lock,
     private_file,
     sync_directory,
-    translate,
 )
 
 STORE_MEMBER = "pilothouse.db"

@@ -5,26 +5,27 @@ acknowledged. Checkpoints are made here and not by SQLite itself, because SQLite
 """
 
 import errno
-import fcntl
 import os
 import pathlib
 import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Literal
 
-from pilothouse.errors import PilothouseError, StoreCorruptError, StoreFullError, StoreUnavailableError
+from pilothouse.errors import PilothouseError, StoreCorruptError, StoreFullError, StoreUnavailableError, TermOverError
 from pilothouse.model.base import Object
 from pilothouse.store import rows
+from pilothouse.store.directory import (
+    FILE,
+    check_log_is_there,
+    finish_restore,
+    lock,
+    mark,
+    private_file,
+    sync_directory,
+)
 from pilothouse.store.interface import Commit
 
-FILE = "store.db"
-LOCK = "store.lock"
-RESTORED = "store.db.restored"
-REPLACED = "store.db.replaced"
-KEY = "secrets.key"
-RESTORED_KEY = "secrets.key.restored"
-REPLACED_KEY = "secrets.key.replaced"
 APPLICATION_ID = 0x50696C6F  # "Pilo"
 
 _V1 = (
@@ -34,7 +35,12 @@ _V1 = (
     " changes BLOB NOT NULL, digest BLOB NOT NULL, hash BLOB NOT NULL) STRICT",
 )
 
-MIGRATIONS: list[tuple[str, ...]] = [_V1]
+_V2 = (
+    "CREATE TABLE term (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL, name TEXT NOT NULL) STRICT",
+    "INSERT INTO term VALUES (1, 0, '')",
+)
+
+MIGRATIONS: list[tuple[str, ...]] = [_V1, _V2]
 """The statements that lead from schema N to N + 1; a landed one is never edited."""
 
 _BUSY_SECONDS = 5.0
@@ -53,64 +59,6 @@ def translate(error: sqlite3.Error | OSError, path: pathlib.Path) -> PilothouseE
         return StoreUnavailableError(f"another program holds a lock on {path}; end it, then try again")
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     return StoreUnavailableError(f"{path} could not be read or written: {error} ({name})")
-
-
-def lock(directory: pathlib.Path) -> int:
-    """Take the lock that one process at a time holds on *directory*; closing the descriptor gives it back.
-
-    Raises:
-        StoreUnavailableError: Another process holds it.
-    """
-    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-        os.close(descriptor)
-        raise StoreUnavailableError(
-            f"another Pilothouse process ({holder or 'unknown'}) uses the store in {directory}; "
-            "stop it with `pilothouse server stop`, or give this one a data directory of its own with --data"
-        ) from None
-    return descriptor
-
-
-def private_file(path: pathlib.Path) -> pathlib.Path:
-    """Make an empty file that nobody else can read, in place of what may be there; return its path."""
-    path.unlink(missing_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    return path
-
-
-def sync_directory(directory: pathlib.Path) -> None:
-    """Make names that were created, renamed or removed in *directory* survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def finish_restore(directory: pathlib.Path, locked: int) -> None:
-    """Put a restored file in place if one is waiting, under the lock. Repeating it after a crash is safe.
-
-    The file that was there is kept beside it, with its log, under another name.
-    """
-    restored = directory / RESTORED
-    if not restored.exists():
-        return
-    _mark(locked, b"")
-    for suffix in ("-wal", ""):
-        old = directory / (FILE + suffix)
-        if old.exists():
-            old.rename(directory / (REPLACED + suffix))
-    (directory / (FILE + "-shm")).unlink(missing_ok=True)
-    if (directory / RESTORED_KEY).exists():
-        if (directory / KEY).exists():
-            (directory / KEY).rename(directory / REPLACED_KEY)
-        (directory / RESTORED_KEY).rename(directory / KEY)
-    sync_directory(directory)
-    restored.rename(directory / FILE)
-    sync_directory(directory)
 
 
 def connect(path: pathlib.Path, mode: Literal["rw", "ro", "immutable"]) -> sqlite3.Connection:
@@ -147,11 +95,13 @@ class Database:
     Attributes:
         path: The file.
         revision: The newest revision in it.
+        epoch: The newest term, as far as this process knows.
     """
 
     def __init__(self, path: pathlib.Path, connection: sqlite3.Connection, locked: int) -> None:
         self.path = path
         self.revision = 0
+        self.epoch = 0
         self._connection = connection
         self._lock = locked
         self._hashes: dict[tuple[str, str], int] = {}
@@ -174,12 +124,12 @@ class Database:
             raise translate(error, directory) from error
         try:
             finish_restore(directory, locked)
-            _check_log_is_there(path, locked)
+            check_log_is_there(path, locked)
             connection = _open_file(path)
             try:
                 found = cls(path, connection, locked)
                 objects = found._load()
-                _mark(locked, f"process {os.getpid()}\n".encode())
+                mark(locked, f"process {os.getpid()}\n".encode())
             except BaseException:
                 close_as_it_is(connection, path)
                 raise
@@ -194,6 +144,7 @@ class Database:
         """Write *commits* in one transaction; they are durable on return. Return about how many bytes that took.
 
         Raises:
+            TermOverError: Another process began a term on the file; nothing of it is in the file.
             sqlite3.Error: Nothing of it is in the file, unless writing or syncing itself failed.
         """
         objects: dict[tuple[str, str], rows.ObjectRow | None] = {}
@@ -212,9 +163,7 @@ class Database:
         return sum(len(row[3]) for row in logged)
 
     def _execute(self, objects: dict[tuple[str, str], rows.ObjectRow | None], logged: Iterable[rows.CommitRow]) -> None:
-        run = self._connection
-        run.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction() as run:
             run.executemany(
                 "INSERT INTO objects VALUES (?, ?, ?, ?, ?) ON CONFLICT (kind, id) DO UPDATE"
                 " SET version = excluded.version, body = excluded.body, hash = excluded.hash",
@@ -224,6 +173,31 @@ class Database:
             if gone:
                 run.executemany("DELETE FROM objects WHERE kind = ? AND id = ?", gone)
             run.executemany("INSERT INTO commits VALUES (?, ?, ?, ?, ?, ?)", logged)
+
+    def raise_epoch(self, name: str) -> None:
+        """Begin a term for *name*; durable on return.
+
+        Raises:
+            TermOverError: Another process began one since this one opened the file.
+            sqlite3.Error: Nothing changed, unless writing or syncing itself failed.
+        """
+        with self._transaction() as run:
+            run.execute("UPDATE term SET epoch = ?, name = ?", (self.epoch + 1, name))
+        self.epoch += 1
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Write in one transaction, if the term is still the newest there is."""
+        run = self._connection
+        run.execute("BEGIN IMMEDIATE")
+        try:
+            epoch, name = run.execute("SELECT epoch, name FROM term").fetchone()
+            if epoch != self.epoch:
+                raise TermOverError(
+                    f"another process ({name}) began term {epoch} on {self.path}, after term {self.epoch} of this one; "
+                    "this one writes nothing any more. Restart it if it is the one that should run"
+                )
+            yield run
             run.execute("COMMIT")
         except BaseException:
             if run.in_transaction:
@@ -253,7 +227,7 @@ class Database:
             if clean:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 # The mark goes before the log file does: a log that is missing while the mark stands was lost.
-                _mark(self._lock, b"")
+                mark(self._lock, b"")
                 self._connection.close()
             else:
                 close_as_it_is(self._connection, self.path)
@@ -263,6 +237,7 @@ class Database:
     def _load(self) -> list[Object]:
         objects, hashes, self.revision, self._digest = load(self._connection)
         self._hashes = hashes
+        (self.epoch,) = self._connection.execute("SELECT epoch FROM term").fetchone()
         return objects
 
 
@@ -369,19 +344,3 @@ def _copy_before_migration(connection: sqlite3.Connection, path: pathlib.Path, v
         target.close()
     part.rename(copy)
     sync_directory(path.parent)
-
-
-def _mark(locked: int, text: bytes) -> None:
-    """Write into the lock file who has the store open, or nothing once it is closed; durable on return."""
-    os.ftruncate(locked, 0)
-    os.pwrite(locked, text, 0)
-    os.fsync(locked)
-
-
-def _check_log_is_there(path: pathlib.Path, locked: int) -> None:
-    running = bool(os.pread(locked, 32, 0).strip())
-    if running and path.exists() and not path.with_name(path.name + "-wal").exists():
-        raise StoreCorruptError(
-            f"{path.name}-wal, which held the newest changes, is missing beside {path}: the last server ended without "
-            f"closing the store, and somebody removed the log. {rows.CURE}"
-        )

@@ -28,6 +28,7 @@ class MemoryStore:
         self._queue = WatchQueue(keep=keep)
         self._keep = keep
         self._closed = False
+        self._epoch = 0
 
     async def view(self, fn: Callable[[ReadTx], R]) -> R:
         return transaction.read(self._state, fn)
@@ -46,6 +47,16 @@ class MemoryStore:
     async def history(self, since: int, limit: int) -> tuple[Commit, ...]:
         oldest = max(since, self._state.revision - self._keep)
         return self._queue.after(min(oldest, self._state.revision), limit) or ()
+
+    async def raise_epoch(self, name: str) -> int:
+        """Begin a term (`store.terms.Raising`); *name* is told nobody."""
+        if self._closed:
+            raise StoreUnavailableError("the store is closed")
+        self._epoch += 1
+        return self._epoch
+
+    def when_taken_over(self, tell: Callable[[], None]) -> None:
+        """Do nothing: nobody else can reach this memory."""
 
     async def close(self) -> None:
         self._closed = True

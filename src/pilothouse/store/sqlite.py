@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pilothouse.clock import Clock, SystemClock
-from pilothouse.errors import PilothouseError, StoreUnavailableError
+from pilothouse.errors import PilothouseError, StoreUnavailableError, TermOverError
 from pilothouse.model.states import Writer
 from pilothouse.store import transaction
 from pilothouse.store.backup import verify, write_backup
@@ -28,7 +28,6 @@ from pilothouse.store.writer import Entry, Reports, WriterThread
 
 R = TypeVar("R")
 KEPT_IN_MEMORY = 1_000
-_CLOSED = "the store is closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +45,16 @@ class SQLiteStore:
 
     def __init__(self, database: Database, head: State, durable: State, clock: Clock, keep: int) -> None:
         self.path: pathlib.Path = database.path
+        self._database = database
         self._clock = clock
         self._keep = keep
         self._head = head
         self._durable = durable
         self._waiting: deque[_Waiting] = deque()
         self._era = 0
-        self._refusal: str = ""
+        self._closed = False
+        self._refusal: PilothouseError | None = None
+        self._when_taken_over: Callable[[], None] = lambda: None
         self._loop = asyncio.get_running_loop()
         self._queue = WatchQueue(durable.revision, min(keep, KEPT_IN_MEMORY), self._older)
         self._writer = WriterThread(database, keep, Reports(self._report_durable, self._report_failed))
@@ -80,8 +82,7 @@ class SQLiteStore:
         return transaction.read(self._durable, fn)
 
     async def update(self, writer: Writer, fn: Callable[[WriteTx], R]) -> R:
-        if self._refusal:
-            raise StoreUnavailableError(self._refusal)
+        self._check_open()
         try:
             result, changes = transaction.write(self._head, writer, fn)
         except BaseException:
@@ -89,7 +90,7 @@ class SQLiteStore:
             await self._settled()
             raise
         if changes:
-            await self._add(self._prepared(writer, changes))
+            await self._queue_up(self._prepared(writer, changes))
         else:
             await self._settled()
         return result
@@ -102,6 +103,20 @@ class SQLiteStore:
             self._head.undo(changes, self._head.revision - 1)
             raise
 
+    def _check_open(self) -> None:
+        if self._refusal is not None:
+            raise type(self._refusal)(str(self._refusal))
+
+    async def raise_epoch(self, name: str) -> int:
+        """Begin a term (`store.terms.Raising`); what another process still had under way is refused from now on."""
+        self._check_open()
+        await self._queue_up(None, name)
+        return self._database.epoch
+
+    def when_taken_over(self, tell: Callable[[], None]) -> None:
+        """Call *tell* once a write found that another process began a term (`store.terms.Raising`)."""
+        self._when_taken_over = tell
+
     def watch(self, since: int) -> AsyncIterator[Commit]:
         return self._queue.read(since)
 
@@ -111,8 +126,9 @@ class SQLiteStore:
         return await self._older(oldest, limit) if found is None else found
 
     async def close(self) -> None:
-        if self._refusal != _CLOSED:
-            self._refusal = _CLOSED
+        if not self._closed:
+            self._closed = True
+            self._refusal = StoreUnavailableError("the store is closed")
             await asyncio.to_thread(self._writer.stop)
             while self._waiting:
                 await asyncio.wait([self._waiting[-1].done])
@@ -138,12 +154,12 @@ class SQLiteStore:
     async def _settled(self) -> None:
         """Return once everything the head held at the call is durable; raise if it will never be."""
         if self._waiting:
-            await self._add(None)
+            await self._queue_up(None)
 
-    async def _add(self, prepared: Prepared | None) -> None:
+    async def _queue_up(self, prepared: Prepared | None, candidate: str = "") -> None:
         done: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append(_Waiting(None if prepared is None else prepared.commit, done))
-        self._writer.add(Entry(self._era, prepared))
+        self._writer.add(Entry(self._era, prepared, candidate))
         await done
 
     async def _older(self, since: int, limit: int) -> tuple[Commit, ...]:
@@ -168,8 +184,10 @@ class SQLiteStore:
                 each.done.set_result(None)
 
     def _take_back(self, error: PilothouseError, broken: bool) -> None:
-        if broken and not self._refusal:
-            self._refusal = str(error)
+        if broken and self._refusal is None:
+            self._refusal = error
+        if isinstance(error, TermOverError):
+            self._when_taken_over()
         self._era += 1
         while self._waiting:
             each = self._waiting.pop()

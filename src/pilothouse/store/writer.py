@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from pilothouse.errors import PilothouseError, StoreUnavailableError
+from pilothouse.errors import PilothouseError, StoreUnavailableError, TermOverError
 from pilothouse.log import event
 from pilothouse.store.database import Database, translate
 from pilothouse.store.rows import Prepared
@@ -25,10 +25,15 @@ _PAGE_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A commit to write; without one, a mark that is passed once everything before it is durable."""
+    """A commit to write; without one, a mark that is passed once everything before it is durable.
+
+    Attributes:
+        candidate: With a name, a term begins for it.
+    """
 
     era: int
     commit: Prepared | None
+    candidate: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +125,17 @@ class WriterThread:
         if not live:
             return
         commits = [entry.commit for entry in live if entry.commit is not None]
+        candidates = [entry.candidate for entry in live if entry.candidate]
         try:
+            if self._broken and (commits or candidates):
+                raise StoreUnavailableError("the store takes no more writes")
+            for name in candidates:
+                self._database.raise_epoch(name)
             if commits:
-                if self._broken:
-                    raise StoreUnavailableError("the store takes no more writes")
                 written = self._database.write(commits)
                 self._due.wal_bytes += 3 * written + 4 * _PAGE_BYTES
                 self._due.commits_since_forget += len(commits)
-        except (sqlite3.Error, StoreUnavailableError) as error:
+        except (sqlite3.Error, StoreUnavailableError, TermOverError) as error:
             self._fail(live[0].era, error)
             return
         except BaseException as error:
@@ -138,10 +146,14 @@ class WriterThread:
 
     def _fail(self, era: int, error: BaseException) -> None:
         """Report that nothing of *era* that waits will happen; go on only if the file is surely as it was."""
-        told = translate(error, self._database.path) if isinstance(error, sqlite3.Error) else None
+        told: PilothouseError | None = None
+        if isinstance(error, sqlite3.Error):
+            told = translate(error, self._database.path)
         self._dead_era = era
         self._broken = self._broken or not _harmless(error)
-        if told is None or self._broken:
+        if isinstance(error, TermOverError):
+            told = error
+        elif told is None or self._broken:
             told = StoreUnavailableError(
                 f"a write to {self._database.path} failed ({error!r}), and nobody can know what the disk holds now; "
                 "no more writes are taken. Look at the disk, then restart the server"
