@@ -127,6 +127,21 @@ class Store(Protocol):
         ...
 
 
+class Staleness(Protocol):
+    """The optional power of a replicated store to answer from memory when fewer than half of its members answer.
+
+    Attributes:
+        stale_since: Wall-clock time since when nobody answers, so that views may miss what was committed since; None
+            while somebody does.
+        stale_reads: Counts the views that were answered so; whoever finds it changed over a view has read an old state.
+    """
+
+    @property
+    def stale_since(self) -> float | None: ...
+
+    stale_reads: int
+
+
 class Leadership(Protocol):
     """One term of one manager: the right to run the loops, until another has it.
 

@@ -53,7 +53,17 @@ _CHANGES = msgspec.json.Decoder(tuple[_LoggedChange, ...])
 def object_row(obj: Object) -> ObjectRow:
     """Return the row of *obj*."""
     name, body = NAMES[type(obj)], encode(obj)
-    return name, obj.id, obj.version, body, _hash(f"{name}\0{obj.id}\0{obj.version}\0", body)
+    return name, obj.id, obj.version, body, _object_hash(name, obj.id, obj.version, body)
+
+
+def key_of(obj: Object) -> tuple[str, str]:
+    """Return the name of the kind and the id of *obj*."""
+    return NAMES[type(obj)], obj.id
+
+
+def hash_of(name: str, id: str, version: int, body: bytes) -> int:
+    """Return the hash of an object as the number that goes into the digest."""
+    return int.from_bytes(_object_hash(name, id, version, body), "big")
 
 
 def object_of(row: ObjectRow) -> Object:
@@ -63,7 +73,7 @@ def object_of(row: ObjectRow) -> Object:
         StoreCorruptError: The row is not what was written.
     """
     name, key, version, body, digest = row
-    if digest != _hash(f"{name}\0{key}\0{version}\0", body):
+    if digest != _object_hash(name, key, version, body):
         raise StoreCorruptError(f"{name} {key} does not match its hash. {CURE}")
     kind = BY_NAME.get(name)
     try:
@@ -114,14 +124,30 @@ def commit_of(row: CommitRow) -> Commit:
         StoreCorruptError: The row is not what was written.
     """
     revision, at, writer, changes, _ = check_commit(row)
+    pairs, _ = changes_of(revision, changes)
+    return Commit(revision, at, Writer(writer), pairs)
+
+
+def changes_of(revision: int, changes: bytes) -> tuple[tuple[Change, ...], dict[tuple[str, str], int]]:
+    """Return the changes of commit *revision*, and the hash of each object as it left it, 0 if it deleted it.
+
+    Raises:
+        StoreCorruptError: They are not what `prepare` wrote.
+    """
+    pairs: list[Change] = []
+    hashes: dict[tuple[str, str], int] = {}
     try:
-        logged = _CHANGES.decode(changes)
-        pairs = tuple(Change(_decoded(each.kind, each.before), _decoded(each.kind, each.after)) for each in logged)
-        return Commit(revision, at, Writer(writer), pairs)
+        for each in _CHANGES.decode(changes):
+            change = Change(_decoded(each.kind, each.before), _decoded(each.kind, each.after))
+            pairs.append(change)
+            found, after = change.object, change.after
+            key = (each.kind, found.id)
+            hashes[key] = 0 if after is None else hash_of(each.kind, after.id, after.version, bytes(each.after))
     except (KeyError, ValueError, msgspec.DecodeError) as error:
         raise StoreCorruptError(
             f"commit {revision} cannot be read by this version of Pilothouse: {error}. {CURE}"
         ) from error
+    return tuple(pairs), hashes
 
 
 def check_commit(row: CommitRow) -> tuple[int, float, str, bytes, int]:
@@ -142,6 +168,10 @@ def _decoded(kind: str, body: msgspec.Raw) -> Object | None:
 
 def _commit_hash(revision: int, at: float, writer: str, changes: bytes, state: bytes) -> bytes:
     return _hash(f"{revision}\0{at!r}\0{writer}\0{state.hex()}\0", changes)
+
+
+def _object_hash(name: str, id: str, version: int, body: bytes) -> bytes:
+    return _hash(f"{name}\0{id}\0{version}\0", body)
 
 
 def _hash(head: str, body: bytes) -> bytes:

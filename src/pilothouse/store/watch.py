@@ -44,6 +44,12 @@ class WatchQueue:
             self._commits.popleft()
         self._wake()
 
+    def restart(self, revision: int) -> None:
+        """Go on at *revision*, whatever was published; readers that are behind it read what is kept elsewhere."""
+        self._commits.clear()
+        self.revision = revision
+        self._wake()
+
     def close(self) -> None:
         """End every reader after it has seen what was published."""
         self._closed = True

@@ -1,0 +1,265 @@
+"""A member of the replicated store as a process of this host: started, found again, ended. It outlives the server.
+
+What runs is told by a file in the member's directory: the pid, when that process began, and with which arguments. A pid
+that was given to another program since is not taken for it. Who is a member of which cluster is `membership`'s affair.
+"""
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+
+import msgspec
+
+from pilothouse import log
+from pilothouse.clock import Clock
+from pilothouse.errors import InvalidRequestError, StoreUnavailableError
+from pilothouse.store.directory import private_file, sync_directory
+
+VARIABLE = "PILOTHOUSE_ETCD"
+MISSING = (
+    "etcd, which keeps the state of several managers, is not installed: install etcd-server 3.4 or newer (3.5.28 or "
+    f"newer is recommended), or set {VARIABLE} to the path of its program"
+)
+PEER_OFFSET, CLIENT_OFFSET = 2, 3
+"""From the port of a manager's API to those of its member."""
+
+MAX_OPERATIONS = 8192
+MAX_REQUEST_BYTES = 16 << 20
+QUOTA_BYTES = 4 << 30
+HEARTBEAT_MS, ELECTION_MS = 100, 1000
+KEPT_HISTORY = "10m"
+_LOG_BYTES = 8 << 20
+_SETTINGS, _PROCESS, _LOG, _DATA = "member.json", "process.json", "etcd.log", "data"
+_TICKS_FIELD, _STATE_FIELD = 19, 0
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The member's configuration file.
+
+    Attributes:
+        name: Unlike every other member's; a manager's node id.
+        peer, client: "HOST:PORT" where other members and managers reach it; it listens there.
+        cluster: What it is told of the members at its first start, itself included: names and peers.
+        joins: The others run already and know of it; otherwise they begin together.
+        cluster_name: Its id, so that members of two never mix.
+        authorities, certificate, key: Paths of PEM files; "" for none, which is for tests on the loopback device.
+    """
+
+    name: str
+    peer: str
+    client: str
+    cluster: dict[str, str]
+    joins: bool = False
+    cluster_name: str = "pilothouse"
+    authorities: str = ""
+    certificate: str = ""
+    key: str = ""
+
+    def url(self, place: str) -> str:
+        """Return the URL of a place, by whether there are certificates."""
+        return f"https://{place}" if self.certificate else f"http://{place}"
+
+
+class Running(msgspec.Struct, frozen=True):
+    """One process; *began* is in the kernel's ticks since the machine started, *build* what it was made from."""
+
+    pid: int
+    began: int
+    build: str
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs still, and is not another that has its pid now."""
+        return _began(self.pid) == self.began
+
+
+def find_binary(environment: Mapping[str, str]) -> str:
+    """Return the path of etcd's program, or "" if there is none; the variable wins over the search path."""
+    named = environment.get(VARIABLE, "")
+    if named:
+        return os.path.abspath(named) if os.access(named, os.X_OK) else ""
+    return shutil.which("etcd") or ""
+
+
+def arguments(settings: Settings, data: pathlib.Path) -> list[str]:
+    """Return what the program is started with."""
+    peer, client = settings.url(settings.peer), settings.url(settings.client)
+    known = ",".join(f"{name}={settings.url(place)}" for name, place in sorted(settings.cluster.items()))
+    chosen = {
+        "name": settings.name,
+        "data-dir": str(data),
+        "listen-peer-urls": peer,
+        "initial-advertise-peer-urls": peer,
+        "listen-client-urls": client,
+        "advertise-client-urls": client,
+        "initial-cluster": known,
+        "initial-cluster-state": "existing" if settings.joins else "new",
+        "initial-cluster-token": settings.cluster_name,
+        "max-txn-ops": str(MAX_OPERATIONS),
+        "max-request-bytes": str(MAX_REQUEST_BYTES),
+        "quota-backend-bytes": str(QUOTA_BYTES),
+        "heartbeat-interval": str(HEARTBEAT_MS),
+        "election-timeout": str(ELECTION_MS),
+        "auto-compaction-mode": "periodic",
+        "auto-compaction-retention": KEPT_HISTORY,
+        "enable-grpc-gateway": "false",
+        "pre-vote": "true",
+        "logger": "zap",
+        "log-outputs": "stderr",
+    }
+    if settings.certificate:
+        for kind in ("", "peer-"):
+            chosen[f"{kind}cert-file"] = settings.certificate
+            chosen[f"{kind}key-file"] = settings.key
+            chosen[f"{kind}trusted-ca-file"] = settings.authorities
+            chosen[f"{kind}client-cert-auth"] = "true"
+        # A member calls from any address of its machine; what it may do is told by the authority of its certificate.
+        chosen["experimental-peer-skip-client-san-verification"] = "true"
+    return [f"--{name}={value}" for name, value in chosen.items()]
+
+
+class Member:
+    """The member whose files are in *directory*.
+
+    Attributes:
+        directory: Made when it is configured.
+        log_file: Where etcd writes; cut when it grows too long.
+    """
+
+    def __init__(self, directory: pathlib.Path, binary: str, clock: Clock) -> None:
+        self.directory = directory
+        self.log_file = directory / _LOG
+        self._binary = binary
+        self._clock = clock
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def settings(self) -> Settings | None:
+        """The configuration, or None if this machine has no member.
+
+        Raises:
+            InvalidRequestError: The file cannot be read.
+        """
+        path = self.directory / _SETTINGS
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Settings)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError) as error:
+            raise InvalidRequestError(f"{path} cannot be read ({error}); restore it, or remove the member") from error
+
+    def configure(self, settings: Settings) -> None:
+        """Keep the configuration; a member that runs takes it over when it is started next."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._write(_SETTINGS, msgspec.json.format(msgspec.json.encode(settings), indent=2) + b"\n")
+
+    @property
+    def data(self) -> pathlib.Path:
+        """Where etcd keeps what it keeps."""
+        return self.directory / _DATA
+
+    def find(self) -> Running | None:
+        """Return the process that runs, whoever started it, or None."""
+        if self._child is not None:
+            self._child.poll()
+        try:
+            known = msgspec.json.decode((self.directory / _PROCESS).read_bytes(), type=Running)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        return known if known.alive else None
+
+    async def ensure(self) -> Running:
+        """Have the member run with its present configuration: adopt it, start it, or start it anew.
+
+        Raises:
+            StoreUnavailableError: etcd is not installed, or does not start; the message has its last words.
+        """
+        settings = self.settings
+        if settings is None:
+            raise InvalidRequestError(f"{self.directory} holds no member's configuration")
+        if not self._binary:
+            raise StoreUnavailableError(MISSING)
+        command = [self._binary, *arguments(settings, self.data)]
+        build = hashlib.sha256("\0".join(command).encode()).hexdigest()[:16]
+        running = self.find()
+        self._cut_log()
+        if running is not None and running.build == build:
+            return running
+        if running is not None:
+            await self.stop()
+        return self._start(command, build)
+
+    async def stop(self, grace_seconds: float = 10.0) -> None:
+        """End the process: asked first, then killed; return when it is gone."""
+        for what in (signal.SIGTERM, signal.SIGKILL):
+            running = self.find()
+            if running is None:
+                break
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(running.pid, what)
+                os.kill(running.pid, signal.SIGCONT)
+            until = self._clock.monotonic() + grace_seconds
+            while self.find() is not None and self._clock.monotonic() < until:
+                await self._clock.sleep(0.02)
+        (self.directory / _PROCESS).unlink(missing_ok=True)
+
+    async def remove(self) -> None:
+        """End the process and delete what it kept."""
+        await self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def last_words(self) -> str:
+        """Return the end of what etcd wrote, or ""."""
+        try:
+            with self.log_file.open("rb") as file:
+                file.seek(max(0, self.log_file.stat().st_size - 4096))
+                lines = file.read().decode(errors="replace").strip().splitlines()
+        except OSError:
+            return ""
+        telling = [line for line in lines if '"fatal"' in line or '"error"' in line] or lines
+        return telling[-1][:600] if telling else ""
+
+    def _start(self, command: list[str], build: str) -> Running:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("ETCD_")}
+        with self.log_file.open("ab") as out:
+            self._child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, cwd=self.directory,
+                env=environment,
+            )  # fmt: skip
+        began = _began(self._child.pid)
+        if began is None:
+            raise StoreUnavailableError(f"etcd ended at once: {self.last_words()}")
+        running = Running(self._child.pid, began, build)
+        self._write(_PROCESS, msgspec.json.encode(running))
+        log.event("info", "store.member_started", pid=running.pid, binary=self._binary)
+        return running
+
+    def _write(self, name: str, content: bytes) -> None:
+        part = private_file(self.directory / f"{name}.part")
+        part.write_bytes(content)
+        part.rename(self.directory / name)
+        sync_directory(self.directory)
+
+    def _cut_log(self) -> None:
+        with contextlib.suppress(OSError):
+            if self.log_file.stat().st_size > _LOG_BYTES:
+                kept = self.log_file.read_bytes()[-_LOG_BYTES // 4 :]
+                # etcd appends, so it goes on at the new end.
+                with self.log_file.open("r+b") as file:
+                    file.truncate(0)
+                with self.log_file.open("ab") as file:
+                    file.write(kept)
+
+
+def _began(pid: int) -> int | None:
+    try:
+        text = pathlib.Path("/proc", str(pid), "stat").read_text()
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()
+    return None if fields[_STATE_FIELD] in {"Z", "X"} else int(fields[_TICKS_FIELD])
