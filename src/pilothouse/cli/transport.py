@@ -9,10 +9,12 @@ from urllib.parse import urlencode
 import msgspec
 
 from pilothouse import errors
+from pilothouse.cli import output, times
 from pilothouse.cli.failure import AnsweredError
 from pilothouse.model.api import Problem
 
 _BLOCK = 1 << 16
+_STALE = "Pilothouse-Stale"
 
 Query = dict[str, str | int | float | bool | None]
 
@@ -29,7 +31,11 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Stream:
-    """An answer that is read line by line while it comes; use it as a context manager."""
+    """An answer that is read line by line while it comes; use it as a context manager.
+
+    Attributes:
+        stale_since: As the server sent it, seconds since the epoch: since when the answer may be old; "" if it is not.
+    """
 
     def __init__(
         self,
@@ -42,6 +48,7 @@ class Stream:
         self._socket = raw
         self._answer = answer
         self._where = where
+        self.stale_since = answer.getheader(_STALE, "")
 
     def __enter__(self) -> "Stream":
         return self
@@ -96,6 +103,7 @@ class Transport:
     def __init__(self, path: str, timeout_seconds: float = 60.0) -> None:
         self.path = path
         self._timeout = timeout_seconds
+        self._said_stale = False
 
     def call(self, method: str, path: str, *, query: Query | None = None, body: object = None, key: str = "") -> bytes:
         """Return the body of the answer.
@@ -108,8 +116,20 @@ class Transport:
             ServerUnavailableError: There was none.
         """
         with self.open(method, path, query=query, body=body, key=key) as stream:
-            parts = iter(lambda: stream.read(1 << 20), b"")
-            return b"".join(parts)
+            body_read = b"".join(iter(lambda: stream.read(1 << 20), b""))
+            if not stream.stale_since:
+                return body_read
+            self._say_stale(stream.stale_since)
+            return without_flag(body_read, stream.stale_since)
+
+    def _say_stale(self, since: str) -> None:
+        """Say once that answers may be old."""
+        if not self._said_stale:
+            self._said_stale = True
+            output.note(
+                f"most managers cannot be reached since {times.stamp(float(since))}: what follows may be older than "
+                "that. What runs goes on; changes are refused until they are back"
+            )
 
     def open(self, method: str, path: str, *, query: Query | None = None, body: object = None, key: str = "") -> Stream:
         """Send a request and return its answer, once its head is there and says success."""
@@ -134,6 +154,12 @@ class Transport:
             connection.close()
             raise
         return Stream(connection, raw, answer, self.path)
+
+
+def without_flag(body: bytes, since: str) -> bytes:
+    """Return an answer without the field that says since when it may be old, with which the server begins it."""
+    start = f'{{"stale":{since}'.encode()
+    return b"{" + body[len(start) :].lstrip(b",") if body.startswith(start) else body
 
 
 def _query(query: Query | None) -> str:

@@ -8,7 +8,7 @@ with `WatchLostError` and starts again from a snapshot.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -127,6 +127,7 @@ class Store(Protocol):
         ...
 
 
+@runtime_checkable
 class Staleness(Protocol):
     """The optional power of a replicated store to answer from memory when fewer than half of its members answer.
 

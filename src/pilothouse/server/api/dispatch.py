@@ -14,7 +14,7 @@ from pilothouse.errors import InvalidRequestError, NotFoundError, PilothouseErro
 from pilothouse.governance.identity.permissions import require
 from pilothouse.governance.identity.principal import Principal
 from pilothouse.log import event
-from pilothouse.server.api import body, idempotency, paths, problems
+from pilothouse.server.api import body, idempotency, paths, problems, stale
 from pilothouse.server.api.context import Context
 from pilothouse.server.api.problems import HttpError
 from pilothouse.server.api.route import Call, Route, Stream, Write
@@ -24,6 +24,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 IDLE_SECONDS = 30.0
+RETRY_AFTER_SECONDS = b"2"
 NOBODY = Principal(kind="nobody")
 JSON = "application/json"
 PRINCIPAL = "principal"
@@ -110,11 +111,17 @@ class Api:
             query=query,
             body=content,
         )
+        stale_since = stale.watched(self._context.store)
         answer = await route.handler(call)
         if isinstance(answer, Stream):
             await request.send_stream(answer, self._context.closing)
+            return
+        text, since = msgspec.json.encode(answer), stale_since()
+        if since is None:
+            await request.send_whole(route.status, JSON, text)
         else:
-            await request.send_whole(route.status, JSON, msgspec.json.encode(answer))
+            extra = ((stale.HEADER, f"{since:.3f}".encode()),)
+            await request.send_whole(route.status, JSON, stale.flagged(text, since), extra)
 
     def _find(self, request: "_Request") -> tuple[Route, dict[str, str]]:
         parts = paths.segments(request.raw_path)
@@ -233,6 +240,8 @@ class _Request:
             event("warning", "answer.cut", request=self.id, error=str(error)[:300])
             return
         extra = [(k.encode(), v.encode()) for k, v in (error.headers if isinstance(error, HttpError) else ())]
+        if problem.status == 503:
+            extra.append((b"retry-after", RETRY_AFTER_SECONDS))
         await self.send_whole(problem.status, problems.MEDIA_TYPE, problems.encode(problem), tuple(extra))
 
     async def send_whole(

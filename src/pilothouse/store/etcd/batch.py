@@ -51,6 +51,7 @@ class Waiting:
         fence: Of the term it belongs to, or None.
         done: Set once its fate is known.
         dropped: Nobody waits for it any more.
+        extra_seconds: So much longer than usual it may take, because much is to be written.
         outcome: What it returned when it was tried last; unset if it raised.
         error: What it raised when it was tried last.
     """
@@ -60,6 +61,7 @@ class Waiting:
     fence: Fence | None
     done: asyncio.Future[None]
     dropped: bool = False
+    extra_seconds: float = 0.0
     outcome: object = None
     error: BaseException | None = None
 
@@ -84,6 +86,7 @@ class Batch:
         commits: What they changed; the head holds it.
         hashes: Of the objects they left.
         digest: Of all objects after them.
+        bytes: About how much is to be written.
         happened: Whether it did, once that is known.
     """
 
@@ -93,6 +96,7 @@ class Batch:
     hashes: dict[tuple[str, str], int]
     digest: int
     request: rpc.TxnRequest
+    bytes: int = 0
     happened: bool | None = None
 
     def take_back(self, replica: Replica) -> None:
@@ -206,7 +210,7 @@ def build(
     digest = replica.digest
     for key, hashed in hashes.items():
         digest ^= replica.hash_of(key) ^ hashed
-    batch = Batch(token, building.tried, building.commits, hashes, digest, rpc.TxnRequest())
+    batch = Batch(token, building.tried, building.commits, hashes, digest, rpc.TxnRequest(), building.bytes)
     _fill(batch, building.rows, replica, layout, keep)
     replica.under_way = batch
     return batch, rest

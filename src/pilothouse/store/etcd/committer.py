@@ -12,7 +12,7 @@ from pilothouse.errors import PilothouseError, StoreCorruptError, StoreUnavailab
 from pilothouse.ids import Ids
 from pilothouse.log import event
 from pilothouse.store.etcd.batch import Batch, Limits, Waiting, build
-from pilothouse.store.etcd.client import TXN, EtcdClient, TooManyOperationsError
+from pilothouse.store.etcd.client import ATTEMPT_SECONDS, TXN, EtcdClient, TooManyOperationsError
 from pilothouse.store.etcd.layout import Layout
 from pilothouse.store.etcd.news import catch_up, news_of, take
 from pilothouse.store.etcd.replica import Replica
@@ -22,6 +22,10 @@ WRITE_SECONDS = 1.8
 
 MOST_OPERATIONS = 8192
 FEWEST_OPERATIONS = 128
+SMALL_BYTES = 64 << 10
+BYTES_PER_SECOND = 2 << 20
+"""A transaction that writes much may take longer: the members write it to their disks, and to each other's."""
+
 _GROUP = 512
 
 
@@ -92,7 +96,10 @@ class Committer:
 
     async def _attempt(self, batch: Batch) -> bool:
         """Send a batch; tell whether it happened, or else surely did not and may be tried again."""
-        answer = await self._client.call(TXN, batch.request, WRITE_SECONDS)
+        extra = batch.bytes / BYTES_PER_SECOND if batch.bytes > SMALL_BYTES else 0.0
+        for each in (*batch.waiting, *self._waiting):
+            each.extra_seconds += extra
+        answer = await self._client.call(TXN, batch.request, WRITE_SECONDS + extra, attempt=ATTEMPT_SECONDS + extra)
         if answer.succeeded:
             batch.keep(self._replica, answer.header.revision)
             if batch.commits and not batch.happened:

@@ -136,7 +136,6 @@ class Member:
         self.log_file = directory / _LOG
         self._binary = binary
         self._clock = clock
-        self._child: subprocess.Popen[bytes] | None = None
 
     @property
     def settings(self) -> Settings | None:
@@ -165,8 +164,6 @@ class Member:
 
     def find(self) -> Running | None:
         """Return the process that runs, whoever started it, or None."""
-        if self._child is not None:
-            self._child.poll()
         try:
             known = msgspec.json.decode((self.directory / _PROCESS).read_bytes(), type=Running)
         except (OSError, msgspec.MsgspecError):
@@ -226,15 +223,19 @@ class Member:
 
     def _start(self, command: list[str], build: str) -> Running:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ETCD_")}
-        with self.log_file.open("ab") as out:
-            self._child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, cwd=self.directory,
-                env=environment,
-            )  # fmt: skip
-        began = _began(self._child.pid)
+        # The shell ends at once, so the member is no child of this process and outlives it.
+        began_by = subprocess.run(
+            ["sh", "-c", '"$@" >>"$0" 2>&1 </dev/null & echo $!', str(self.log_file), *command],
+            stdin=subprocess.DEVNULL, capture_output=True, start_new_session=True, cwd=self.directory, env=environment,
+            check=False, umask=0o077,
+        )  # fmt: skip
+        pid = int(began_by.stdout or 0)
+        began = _began(pid) if pid else None
         if began is None:
-            raise StoreUnavailableError(f"etcd ended at once: {self.last_words()}")
-        running = Running(self._child.pid, began, build)
+            raise StoreUnavailableError(
+                f"etcd cannot be started: {began_by.stderr.decode(errors='replace')[-300:] or self.last_words()}"
+            )
+        running = Running(pid, began, build)
         self._write(_PROCESS, msgspec.json.encode(running))
         log.event("info", "store.member_started", pid=running.pid, binary=self._binary)
         return running

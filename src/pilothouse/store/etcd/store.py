@@ -115,16 +115,18 @@ class EtcdStore:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting = Waiting(writer, fn, fence, done)
         self._committer.add(waiting)
+        clock = self.client.clock
+        begun = clock.monotonic()
         try:
-            async with asyncio.timeout(WRITE_SECONDS):
-                await done
-        except TimeoutError:
+            while (left := begun + WRITE_SECONDS + waiting.extra_seconds - clock.monotonic()) > 0 and not done.done():
+                await asyncio.wait([done], timeout=left)
+        finally:
+            waiting.dropped = True
+        if not done.done():
             raise QuorumLostError(
                 f"the store did not confirm the commit within {WRITE_SECONDS:g} s; it may or may not have happened. "
                 "Look again before you repeat it"
-            ) from None
-        finally:
-            waiting.dropped = True
+            )
         if waiting.error is not None:
             raise waiting.error
         return cast("R", waiting.outcome)
