@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from pilothouse.control.scheduler.filters import FILTERS
+from pilothouse.control.scheduler.rules import RULES
 from pilothouse.control.scheduler.table import Table
 from pilothouse.errors import InvalidManifestError
 from pilothouse.model.constraints import parse_constraint, satisfies
@@ -106,8 +106,9 @@ def test_without_a_node_the_message_says_what_has_to_happen():
 def test_every_rule_is_asked_about_every_node():
     bad = node(ready=False, spec=NodeSpec(availability=Availability.DRAIN), description=NodeDescription(os="plan9"))
     task = _task("x", "linux", ("node.hostname==zz",), cpu_nano=CORE, memory_bytes=GIB, generic={"gpu": 1})
-    (verdict,) = Table([bad], []).place(task).verdicts
-    assert len(verdict.refusals) == len(FILTERS) - len({"pinned", "pids", "max-per-node"})
+    (verdict,) = Table([bad], []).verdicts(task)
+    others = {"pinned", "taints", "volumes", "partners", "pids", "ports", "max-per-node", "affinity", "pool"}
+    assert len(verdict.refusals) == len({rule.name for rule in RULES} - others)
 
 
 @given(st.lists(st.integers(0, 4), max_size=12), st.integers(1, 3))

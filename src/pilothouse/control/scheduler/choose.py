@@ -1,0 +1,238 @@
+"""Which nodes some equal tasks go to, all of them at once, exactly as one after the other would be allowed to. Pure.
+
+First every rule is a mask and every amount a number of times it fits; then the levels of `spread` divide the tasks over
+their values; then the nodes of each value get theirs: those with the most wishes met first, and among these the ones
+with the fewest tasks of the service, or the fullest ones.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pilothouse.control.scheduler.case import Case
+from pilothouse.control.scheduler.columns import Columns, Ints
+from pilothouse.control.scheduler.facts import Level
+from pilothouse.control.scheduler.fill import by_shares, evenly, one_after_another
+from pilothouse.control.scheduler.rules import allowed
+from pilothouse.control.scheduler.shape import Need, Shape, total
+from pilothouse.control.scheduler.wishes import wishes
+from pilothouse.model.placement import Packing, Spread
+
+
+class Chosen(NamedTuple):
+    """Where tasks go.
+
+    Attributes:
+        places: One for each task that has a place; the others have none.
+        suit: How many nodes had room for at least one.
+    """
+
+    places: Ints
+    suit: int
+
+
+class _Round(NamedTuple):
+    """What stays the same while the tasks are divided: a number for every place of the fleet."""
+
+    columns: Columns
+    shape: Shape
+    need: Need
+    counts: Ints
+    wishes: Ints | None
+    levels: tuple[tuple[Spread, Level], ...]
+    by_load: bool
+
+
+def choose(cases: list[Case], number: int, *, services: int = 0) -> Chosen:
+    """Return where *number* tasks go that are one unit each, or one unit of several tasks that go together.
+
+    Args:
+        cases: One for each task of a unit; the first one's wishes and spread count.
+        number: How many units there are; more than one only of a single shape that takes turns with nobody.
+        services: The units are of so many services that are kin, none of which has a task yet; 0 if of one.
+    """
+    lead = cases[0]
+    places, room = _room(cases, number, services)
+    suit = len(places)
+    if not suit:
+        return Chosen(places, 0)
+    columns = lead.fleet.columns
+    need = total(case.need for case in cases)
+    number = lead.fleet.pools.room(columns, lead.shape.pool, need, number)
+    places, room = _together(lead, places, room, number)
+    spread = lead.shape.placement.spread
+    now = _Round(
+        columns=columns,
+        shape=lead.shape,
+        need=need,
+        counts=lead.dense_counts(),
+        wishes=wishes(lead),
+        levels=tuple((each, lead.fleet.facts.level(each.level)) for each in spread),
+        by_load=services > 0,
+    )
+    given = _divide(now, 0, None, places, room, number)
+    return Chosen(np.repeat(places, given), suit)
+
+
+def one_at_a_time(shape: Shape) -> bool:
+    """Whether placing one task of *shape* changes what the next one may or would like to do, beyond counts."""
+    among = [bond for bond in shape.bonds if bond.service_id == shape.service_id]
+    return len(among) > 1 or any(bond.weight or (bond.apart and bond.level != "node") for bond in among)
+
+
+def _room(cases: list[Case], number: int, services: int) -> tuple[Ints, Ints]:
+    """Return the places that have room, and for how many units."""
+    lead = cases[0]
+    columns = lead.fleet.columns
+    open_to_all = allowed(lead)
+    for case in cases[1:]:
+        open_to_all &= allowed(case)
+    places = np.flatnonzero(open_to_all)
+    room = columns.room(total(case.need for case in cases), places, number)
+    _mind_turns(cases, places, room)
+    if services:
+        # So each of them can have its tasks on nodes of their own.
+        np.minimum(room, services, out=room)
+    for case in cases:
+        most = case.shape.placement.max_replicas_per_node
+        if most:
+            np.minimum(room, most * max(1, services) - case.dense_counts()[places], out=room)
+        if _one_each(case):
+            np.minimum(room, 1, out=room)
+        for kind in case.whole:
+            capacity = columns.capacity_of(kind)[places]
+            np.minimum(room, (columns.free_of(kind)[places] == capacity) & (capacity > 0), out=room)
+    fits = room > 0
+    return places[fits], room[fits]
+
+
+def _mind_turns(cases: list[Case], places: Ints, room: Ints) -> None:
+    """Correct the room where a task takes turns with others of its slot; it is for one unit there."""
+    for at in {at for case in cases for at in case.special}:
+        where = np.flatnonzero(places == at)
+        if len(where):
+            columns = cases[0].fleet.columns
+            need = total(case.need_at(at) for case in cases)
+            room[where] = int(all(columns.free_of(kind)[at] >= amount for kind, amount in need))
+
+
+def _one_each(case: Case) -> bool:
+    """Whether two of its tasks that are placed at once cannot be on one node."""
+    shape = case.shape
+    apart = any(
+        bond.apart and not bond.weight and bond.service_id == shape.service_id and bond.level == "node"
+        for bond in shape.bonds
+    )
+    return bool(apart or shape.ports or case.whole)
+
+
+def _together(lead: Case, places: Ints, room: Ints, number: int) -> tuple[Ints, Ints]:
+    """Keep only places in one value of a level, or one node, where the tasks must be together and none is yet."""
+    fleet, shape = lead.fleet, lead.shape
+    if not lead.pinned and any(v in fleet.volumes and fleet.nodes_of(v) is None for v in shape.volumes):
+        return _one_node(lead, places, room, number)
+    near = [b for b in shape.bonds if b.service_id == shape.service_id and not b.apart and not b.weight]
+    if lead.counts or not near:
+        return places, room
+    codes = fleet.facts.level(near[0].level).codes[places]
+    fits = np.bincount(codes, weights=np.minimum(room, number)).astype(np.int64)
+    # A node without the label is near no other, not even one that has none either.
+    fits[0] = min(int(fits[0]), 1)
+    best = int(np.argmax(np.minimum(fits, number)))
+    kept = np.flatnonzero(codes == best)
+    if not best:
+        return places[kept[:1]], np.minimum(room[kept[:1]], 1)
+    return places[kept], room[kept]
+
+
+def _one_node(lead: Case, places: Ints, room: Ints, number: int) -> tuple[Ints, Ints]:
+    """Keep the emptiest of the nodes that take all the tasks; if none does, of those that take the most."""
+    columns, fits = lead.fleet.columns, np.minimum(room, number)
+    enough = np.flatnonzero(fits == fits.max())
+    order = columns.order(places[enough], columns.share(places[enough]))
+    best = enough[[int(np.argmin(order))]]
+    return places[best], room[best]
+
+
+def _divide(now: _Round, depth: int, within: Ints | None, places: Ints, room: Ints, number: int) -> Ints:
+    """Return how many each of *places* gets; *within* are all nodes of the values chosen so far, None for all."""
+    if depth == len(now.levels):
+        return _over_nodes(now, places, room, number)
+    spread, level = now.levels[depth]
+    codes = level.codes[places]
+    rooms = np.bincount(codes, weights=np.minimum(room, number), minlength=len(level.values)).astype(np.int64)
+    values = np.flatnonzero(rooms)
+    every = level.codes if within is None else level.codes[within]
+    counts = now.counts if within is None else now.counts[within]
+    have = np.bincount(every, weights=counts, minlength=len(level.values)).astype(np.int64)[values]
+    if spread.targets:
+        shares = _shares(spread, [level.values[code] for code in values])
+        quotas = by_shares(have, rooms[values], number, shares)
+    else:
+        quotas = evenly(have, rooms[values], number, lambda which, _: _emptier(now, places, codes, values, which))
+    given = np.zeros(len(places), np.int64)
+    for value, quota in zip(values.tolist(), quotas.tolist(), strict=True):
+        if quota:
+            mine = np.flatnonzero(codes == value)
+            all_of_it = np.flatnonzero(every == value) if within is None else within[every == value]
+            given[mine] = _divide(now, depth + 1, all_of_it, places[mine], room[mine], quota)
+    return given
+
+
+def _emptier(now: _Round, places: Ints, codes: Ints, values: Ints, which: Ints) -> Ints:
+    """Return values of a level in the order in which they take one more among equals: the emptiest first."""
+    share = np.bincount(codes, weights=now.columns.share(places), minlength=int(values.max()) + 1)
+    tasks = np.bincount(codes, weights=now.columns.tasks[places], minlength=int(values.max()) + 1)
+    nodes = np.maximum(np.bincount(codes, minlength=int(values.max()) + 1), 1)
+    mine = values[which]
+    return which[np.lexsort((mine, (tasks / nodes)[mine], (share / nodes)[mine]))]
+
+
+def _shares(spread: Spread, values: list[str]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return the share each value should have; those without a target divide what the others leave."""
+    unnamed = [value for value in values if value not in spread.targets]
+    left = max(0, 100 - sum(spread.targets.values()))
+    return np.array([spread.targets.get(value, left / len(unnamed) if unnamed else 0) for value in values], np.float64)
+
+
+def _over_nodes(now: _Round, places: Ints, room: Ints, number: int) -> Ints:
+    if now.wishes is None:
+        return _alike(now, places, room, number)
+    given = np.zeros(len(places), np.int64)
+    met = now.wishes[places]
+    for sum_of_weights in np.unique(met)[::-1]:
+        mine = np.flatnonzero(met == sum_of_weights)
+        given[mine] = _alike(now, places[mine], room[mine], number)
+        number -= int(given[mine].sum())
+        if not number:
+            break
+    return given
+
+
+def _alike(now: _Round, places: Ints, room: Ints, number: int) -> Ints:
+    """Divide tasks over nodes that are equally welcome."""
+    columns = now.columns
+    if now.shape.packing is Packing.PACK:
+        order = np.argsort(columns.order(places, columns.share(places), fullest=True))
+        given = np.zeros(len(places), np.int64)
+        given[order] = one_after_another(room[order], number)
+        return given
+    have = _load(now, places) if now.by_load else now.counts[places]
+
+    def emptiest(which: Ints, more: Ints) -> Ints:
+        key = columns.order(places[which], columns.share(places[which], now.need, more))
+        return which[np.argsort(key)]
+
+    return evenly(have, room, number, emptiest)
+
+
+def _load(now: _Round, places: Ints) -> Ints:
+    """Return how full nodes are, counted in tasks of this size."""
+    amounts = dict(now.need)
+    found: Ints | None = None
+    for row, kind in enumerate(("cpu", "memory")):
+        amount = amounts.get(kind, 0)
+        if amount:
+            used = (now.columns.capacity[row, places] - now.columns.free[row, places]) // amount
+            found = used if found is None else np.maximum(found, used)
+    return now.columns.tasks[places].copy() if found is None else found

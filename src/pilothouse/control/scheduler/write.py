@@ -1,0 +1,118 @@
+"""What was decided to what is stored: the only place where the scheduler touches objects."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+from msgspec.structs import replace
+
+from pilothouse.control.scheduler.fleet import Fleet
+from pilothouse.control.scheduler.place import Outcome, place
+from pilothouse.control.scheduler.shape import Shape, shape_of
+from pilothouse.model.cluster import CLUSTER_ID, Cluster, ClusterSpec
+from pilothouse.model.objects import Node, PortBinding, Service, Task, Volume
+from pilothouse.model.states import TaskState
+from pilothouse.store.interface import ReadTx, WriteTx
+
+_MANY = 20
+_NUMBERS = re.compile(r"[0-9.]+")
+_KEPT = 50_000
+
+
+class Written(msgspec.Struct):
+    """What a transaction did.
+
+    Attributes:
+        tasks: The placed ones as they are stored now.
+        refused: Ids of those that had changed, or whose node had, since it was decided; they are decided anew.
+    """
+
+    tasks: list[Task] = []
+    refused: list[str] = []
+
+
+def write(tx: WriteTx, outcome: Outcome, fleet: Fleet) -> Written:
+    """Carry out what was decided on *fleet*, as far as it still holds."""
+    written = Written()
+    known = {node_id: _is_known(tx, fleet, node_id) for node_id in {task.node_id for task in outcome.placed}}
+    for task in outcome.placed:
+        stored = tx.get(Task, task.id)
+        if stored is None or stored.version != task.version or not known[task.node_id]:
+            written.refused.append(task.id)
+        else:
+            written.tasks.append(tx.put(task))
+    placed = {task.node_id for task in written.tasks}
+    for volume in outcome.volumes.values():
+        kept = tx.get(Volume, volume.id)
+        if kept is not None and placed & set(volume.nodes):
+            tx.put(replace(kept, nodes=tuple(dict.fromkeys((*kept.nodes, *volume.nodes)))))
+    _tell(tx, outcome.left)
+    return written
+
+
+def _is_known(tx: ReadTx, fleet: Fleet, node_id: str) -> bool:
+    """Whether the node is still as it was when it was chosen."""
+    at, node = fleet.columns.place.get(node_id), tx.get(Node, node_id)
+    known = None if at is None else fleet.columns.nodes[at]
+    return node is not None and known is not None and node.version == known.version
+
+
+def _tell(tx: WriteTx, left: list[tuple[Task, str]]) -> None:
+    """Write down why tasks wait. Where many wait for the same, numbers alone are not worth a write for each."""
+    many = {why for why, tasks in Counter(why for _, why in left).items() if tasks > _MANY}
+    for task, why in left:
+        stored = tx.get(Task, task.id)
+        if stored is None or stored.state is not TaskState.PENDING:
+            continue
+        if why in many and _NUMBERS.sub("", stored.placement_message) == _NUMBERS.sub("", why):
+            continue
+        tx.put(replace(stored, placement_message=why))
+
+
+class Shapes:
+    """The shapes of tasks, made once for all that were made from the same."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, bool] = {}
+        self._known: dict[tuple[str, str, bool, tuple[PortBinding, ...]], Shape] = {}
+
+    def learn(self, service_id: str, service: Service | None) -> None:
+        """Take in a service, its newer form, or that it is gone (None)."""
+        if service is None:
+            self._jobs.pop(service_id, None)
+        else:
+            self._jobs[service_id] = service.spec.mode.job
+
+    def of(self, task: Task) -> Shape:
+        """Return the shape of *task*."""
+        key = (task.service_id, task.fingerprint, task.step < 0, task.ports)
+        if key not in self._known:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[key] = shape_of(task, job=self._jobs.get(task.service_id, False))
+        return self._known[key]
+
+
+def read_fleet(tx: ReadTx, shapes: Shapes) -> Fleet:
+    """Return the fleet as the store has it."""
+    for service in tx.find(Service):
+        shapes.learn(service.id, service)
+    cluster = tx.get(Cluster, CLUSTER_ID)
+    fleet = Fleet(tx.find(Node), cluster.spec if cluster else ClusterSpec())
+    for volume in tx.find(Volume):
+        fleet.put_volume(volume, volume.id)
+    for task in tx.find(Task):
+        if TaskState.PENDING < task.state <= TaskState.RUNNING:
+            fleet.put_task(task, shapes.of(task))
+    return fleet
+
+
+def place_now(tx: WriteTx, task_ids: Iterable[str]) -> set[str]:
+    """Place those of the tasks that are PENDING on what the transaction sees; return those that no node suits."""
+    shapes = Shapes()
+    fleet = read_fleet(tx, shapes)
+    found = [task for key in task_ids if (task := tx.get(Task, key)) is not None and task.state is TaskState.PENDING]
+    outcome = place(fleet, [(task, shapes.of(task)) for task in found])
+    write(tx, outcome, fleet)
+    return {task.id for task, _ in outcome.left}
