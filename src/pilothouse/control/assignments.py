@@ -43,7 +43,7 @@ def needs(tx: ReadTx, node_id: str) -> NodeNeeds:
             revision=tx.revision,
             tasks=placed,
             networks=_networks(tx, by_app),
-            volumes=_volumes(tx, by_app),
+            volumes=_volumes(tx, by_app, node_id),
             splits=_splits(tx, scenes, sorted({task.app for task in live})),
             cut_offs=_cut_offs(scenes, live),
         ),
@@ -61,12 +61,18 @@ def _files(granted: Iterable[tuple[Task, tuple[FileGrant, ...], dict[str, str]]]
 
 def _networks(tx: ReadTx, by_app: dict[str, list[Task]]) -> tuple[Network, ...]:
     used = {f"{app}/{key}" for app, tasks in by_app.items() for key in used_networks(tasks)}
-    return tuple(obj for obj in tx.find(Network) if obj.removing or obj.id in used)
+    found = {key: network for key in used if (network := tx.get(Network, key)) is not None}
+    found |= {network.id: network for network in tx.find(Network, removing=True)}
+    return tuple(found[key] for key in sorted(found))
 
 
-def _volumes(tx: ReadTx, by_app: dict[str, list[Task]]) -> tuple[Volume, ...]:
+def _volumes(tx: ReadTx, by_app: dict[str, list[Task]], node_id: str) -> tuple[Volume, ...]:
+    """Return the volumes the node's tasks use, and those to be removed that may be on it."""
     used = {f"{app}/{key}" for app, tasks in by_app.items() for key in used_volumes(tasks)}
-    return tuple(obj for obj in tx.find(Volume) if obj.removing or obj.id in used)
+    found = {key: volume for key in used if (volume := tx.get(Volume, key)) is not None}
+    going = tx.find(Volume, removing=True)
+    found |= {volume.id: volume for volume in going if not volume.nodes or node_id in volume.nodes}
+    return tuple(found[key] for key in sorted(found))
 
 
 def _cut_offs(scenes: Scenes, live: Iterable[Task]) -> dict[str, CutOff]:

@@ -4,21 +4,37 @@ A conversation is a name, one body there, and back either one body or a stream o
 are bytes; what they mean is `model.session`'s business.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 Answer = Callable[[bytes], Awaitable[bytes]]
 """Answers one question; a PilothouseError it raises arrives at the asker as the same class with the same message."""
 
-Stream = Callable[[bytes], AsyncIterator[bytes]]
+Stream = Callable[[bytes], AsyncGenerator[bytes, None]]
 """Answers with a stream; it is closed when its reader leaves."""
 
 
 class Handlers(Protocol):
     """What the other end may ask here, by name."""
 
-    answers: Mapping[str, Answer]
-    streams: Mapping[str, Stream]
+    @property
+    def answers(self) -> Mapping[str, Answer]:
+        """What is answered once."""
+        ...
+
+    @property
+    def streams(self) -> Mapping[str, Stream]:
+        """What is answered with a stream."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Keeps `Handlers`; what may be asked here, in two dictionaries."""
+
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+    streams: Mapping[str, Stream] = field(default_factory=dict)
 
 
 class Link(Protocol):
@@ -41,7 +57,7 @@ class Link(Protocol):
         """
         ...
 
-    def stream(self, name: str, body: bytes = b"") -> AsyncIterator[bytes]:
+    def stream(self, name: str, body: bytes = b"") -> AsyncGenerator[bytes, None]:
         """Yield the answers, in order; the other end waits for a slow reader. Closing the iterator ends it there."""
         ...
 

@@ -7,22 +7,21 @@ other nodes is not believed.
 import asyncio
 from collections.abc import AsyncIterator
 
-import msgspec
-
-from pilothouse.control.assignments import NodeNeeds, needs
 from pilothouse.control.nodes.liveness import Presence
 from pilothouse.control.orchestrators.reaping import forget_gone
 from pilothouse.governance.secrets.seal import Vault
 from pilothouse.log import event
-from pilothouse.model.objects import Node, NodeDescription, Service, Task, TaskStatus
-from pilothouse.model.release import Traffic
-from pilothouse.model.states import TRANSITIONS, TaskState, Writer
-from pilothouse.model.wire import Assignment, FileContent, ResourceReport, TaskReport, TrafficReport
+from pilothouse.model.objects import NodeDescription
+from pilothouse.model.patch import essence
+from pilothouse.model.states import Writer
+from pilothouse.model.wire import Assignment, ResourceReport, TaskReport, TrafficReport
 from pilothouse.server.commits import Commits
-from pilothouse.server.sessions.contents import stored_content
+from pilothouse.server.sessions.attach import assignment_of
 from pilothouse.server.sessions.interface import NodeServices
+from pilothouse.server.sessions.records import its_own, write_description, write_reports, write_traffic
 from pilothouse.server.sessions.registry import Nodes
-from pilothouse.store.interface import Commit, ReadTx, Store, WriteTx
+from pilothouse.server.sessions.takeover import adopting, take_over
+from pilothouse.store.interface import Commit, Store, WriteTx
 
 
 class LocalSession:
@@ -44,7 +43,7 @@ class LocalSession:
 
         Without a *description* the one that is known stays, also if the agent gave it a moment ago.
         """
-        await self._store.update(Writer.AGENT, lambda tx: self._register(tx, description))
+        await self._store.update(Writer.AGENT, lambda tx: write_description(tx, self._node_id, description))
         self._nodes.connect(self._node_id, services)
         self._presence.arrive(self._node_id, local=True)
         self._connected.set()
@@ -66,10 +65,10 @@ class LocalSession:
         try:
             while True:
                 await waiter.changed()
-                found = await self._store.view(self._assignment)
-                if (essence := _essence(found)) != last:
+                found = await self._store.view(lambda tx: assignment_of(tx, self._vault, self._node_id))
+                if (now := essence(found)) != last:
                     await self._take_over(found)
-                    last = essence
+                    last = now
                     yield found
         finally:
             self._commits.forget(waiter)
@@ -77,104 +76,26 @@ class LocalSession:
     async def report(self, tasks: tuple[TaskReport, ...], resources: tuple[ResourceReport, ...] = ()) -> None:
         """Write down what the agent saw; what is older than what is known is dropped, what is equal changes nothing."""
         if tasks:
-            await self._store.update(Writer.AGENT, lambda tx: self._write(tx, tasks))
+            await self._store.update(Writer.AGENT, lambda tx: write_reports(tx, self._node_id, tasks))
         if resources:
-            await self._store.update(Writer.REAPER, lambda tx: forget_gone(tx, resources))
+            await self._store.update(Writer.REAPER, lambda tx: self._forget(tx, resources))
 
     async def traffic(self, reports: tuple[TrafficReport, ...]) -> None:
         """Write down what the node's proxy counted, for each service in place of what was known of this node."""
         if reports:
-            await self._store.update(Writer.AGENT, lambda tx: self._count(tx, reports))
+            await self._store.update(Writer.AGENT, lambda tx: write_traffic(tx, self._node_id, reports))
 
     async def describe(self, description: NodeDescription) -> None:
         """Write down what the node is; an unknown node is registered."""
+        await self._store.update(Writer.AGENT, lambda tx: write_description(tx, self._node_id, description))
 
-        await self._store.update(Writer.AGENT, lambda tx: self._register(tx, description))
-
-    def _count(self, tx: WriteTx, reports: tuple[TrafficReport, ...]) -> None:
-        for report in reports:
-            if tx.get(Service, f"{report.app}/{report.service}") is None:
-                event("debug", "traffic.dropped", app=report.app, service=report.service, reason="no such service")
-                continue
-            key = f"{report.app}/{report.service}/{self._node_id}"
-            known = tx.get(Traffic, key) or Traffic(
-                id=key, app=report.app, service=report.service, node_id=self._node_id, fingerprint=report.fingerprint
-            )
-            tx.put(
-                msgspec.structs.replace(
-                    known,
-                    fingerprint=report.fingerprint,
-                    measured_from=report.measured_from,
-                    measured_at=report.measured_at,
-                    old=report.old,
-                    new=report.new,
-                )
-            )
-
-    def _register(self, tx: WriteTx, description: NodeDescription | None) -> None:
-        node = tx.get(Node, self._node_id) or Node(id=self._node_id)
-        tx.put(msgspec.structs.replace(node, description=description or node.description))
+    def _forget(self, tx: WriteTx, resources: tuple[ResourceReport, ...]) -> None:
+        forget_gone(tx, its_own(tx, self._node_id, resources))
 
     async def _take_over(self, assignment: Assignment) -> None:
-        """Give containers the names of the tasks that adopt them, before the agent hears of these tasks.
-
-        Whatever crashes in between: the task is stored first and the container's name tells whether this was done, so
-        the agent never makes a second container, and never takes an adopted one for an orphan.
-        """
-        waiting = {t.adopts: t for t in assignment.tasks if t.adopts and t.state is TaskState.ASSIGNED}
-        if not waiting:
-            return
-        await self._connected.wait()
-        node = self._nodes.of(self._node_id)
-        for found in await node.list_foreign():
-            task = waiting.get(found.id)
-            if task is not None:
-                await node.adopt(found.id, task)
-                event("info", "container.adopted", task=task.id, container=found.name)
-
-    def _assignment(self, tx: ReadTx) -> Assignment:
-        found: NodeNeeds = needs(tx, self._node_id)
-        return msgspec.structs.replace(
-            found.assignment,
-            secrets=tuple(
-                self._opened(s) for at in found.secrets if (s := stored_content(tx, "secret", *at)) is not None
-            ),
-            configs=tuple(c for at in found.configs if (c := stored_content(tx, "config", *at)) is not None),
-        )
-
-    def _opened(self, sealed: FileContent) -> FileContent:
-        app, _, key = sealed.id.partition("/")
-        content = self._vault.open(app, key, sealed.version, sealed.content)
-        return msgspec.structs.replace(sealed, content=content)
-
-    def _write(self, tx: WriteTx, reports: tuple[TaskReport, ...]) -> None:
-        for report in reports:
-            task = tx.get(Task, report.task_id)
-            if task is None or task.node_id != self._node_id:
-                event("debug", "report.dropped", task=report.task_id, reason="no such task on this node")
-            elif not _follows(task, report):
-                event("debug", "report.dropped", task=task.id, reason=f"{report.state.name} after {task.state.name}")
-            else:
-                tx.put(msgspec.structs.replace(task, state=report.state, status=report.status))
-
-
-def _follows(task: Task, report: TaskReport) -> bool:
-    """Whether a report tells something that can have happened after what is known."""
-    return report.state == task.state or (task.state, report.state) in TRANSITIONS[Writer.AGENT]
-
-
-def _essence(assignment: Assignment) -> Assignment:
-    """Return *assignment* without what only echoes the agent's own reports."""
-    tasks = (
-        msgspec.structs.replace(
-            task,
-            version=0,
-            status=TaskStatus(),
-            state=task.state if task.state is TaskState.ORPHANED else TaskState.ASSIGNED,
-        )
-        for task in assignment.tasks
-    )
-    return msgspec.structs.replace(assignment, revision=0, tasks=tuple(tasks))
+        if waiting := adopting(assignment.tasks):
+            await self._connected.wait()
+            await take_over(waiting, self._nodes.of(self._node_id))
 
 
 def _calls_for_a_look(commit: Commit) -> bool:

@@ -1,0 +1,71 @@
+"""What an agent says of its node, written down: as far as it can be true, and as far as it is the agent's to say.
+
+Functions of a transaction, the same for an agent in this process and for one over the network. None of them fails
+for what a report says: what cannot be is dropped.
+"""
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from pilothouse.log import event
+from pilothouse.model.objects import Node, NodeDescription, Service, Task, Volume
+from pilothouse.model.release import Traffic
+from pilothouse.model.states import TRANSITIONS, Writer
+from pilothouse.model.wire import ResourceReport, TaskReport, TrafficReport
+from pilothouse.store.interface import ReadTx, WriteTx
+
+
+def write_description(tx: WriteTx, node_id: str, description: NodeDescription | None) -> None:
+    """Write down what the node is; an unknown node is registered, and without a *description* the known one stays."""
+    node = tx.get(Node, node_id) or Node(id=node_id)
+    tx.put(replace(node, description=description or node.description))
+
+
+def write_reports(tx: WriteTx, node_id: str, reports: Iterable[TaskReport]) -> None:
+    """Write down what was seen of tasks: not of another node's, and nothing older than what is known."""
+    for report in reports:
+        task = tx.get(Task, report.task_id)
+        if task is None or task.node_id != node_id:
+            event("debug", "report.dropped", task=report.task_id, reason="no such task on this node")
+        elif not _follows(task, report):
+            event("debug", "report.dropped", task=task.id, reason=f"{report.state.name} after {task.state.name}")
+        else:
+            tx.put(replace(task, state=report.state, status=report.status))
+
+
+def write_traffic(tx: WriteTx, node_id: str, reports: Iterable[TrafficReport]) -> None:
+    """Write down what the node's proxy counted, for each service in place of what was known of this node."""
+    for report in reports:
+        if tx.get(Service, f"{report.app}/{report.service}") is None:
+            event("debug", "traffic.dropped", app=report.app, service=report.service, reason="no such service")
+            continue
+        key = f"{report.app}/{report.service}/{node_id}"
+        known = tx.get(Traffic, key) or Traffic(
+            id=key, app=report.app, service=report.service, node_id=node_id, fingerprint=report.fingerprint
+        )
+        tx.put(
+            replace(
+                known,
+                fingerprint=report.fingerprint,
+                measured_from=report.measured_from,
+                measured_at=report.measured_at,
+                old=report.old,
+                new=report.new,
+            )
+        )
+
+
+def its_own(tx: ReadTx, node_id: str, reports: Iterable[ResourceReport]) -> list[ResourceReport]:
+    """Return those reports that are this node's to make: a volume is gone only where its data was."""
+    return [report for report in reports if not _is_elsewhere(tx, node_id, report)]
+
+
+def _is_elsewhere(tx: ReadTx, node_id: str, report: ResourceReport) -> bool:
+    volume = tx.get(Volume, report.id) if report.kind == "volume" else None
+    return volume is not None and bool(volume.nodes) and node_id not in volume.nodes
+
+
+def _follows(task: Task, report: TaskReport) -> bool:
+    """Whether a report tells something that can have happened after what is known."""
+    return report.state == task.state or (task.state, report.state) in TRANSITIONS[Writer.AGENT]

@@ -1,0 +1,121 @@
+"""A link keeps its contract whatever carries its bytes."""
+
+import asyncio
+import socket
+
+import pytest
+import uvloop
+
+from pilothouse.clock import SystemClock
+from pilothouse.errors import SessionLostError
+from pilothouse.link import conformance
+from pilothouse.link.answering import MOST_CONVERSATIONS
+from pilothouse.link.frames import Frame, Kind, encode
+from pilothouse.link.interface import Offer
+from pilothouse.link.memory import HeldPath, pair
+from pilothouse.link.sockets import Listener, connection_over
+from tests.link.joins import JOINS, serving
+
+
+@pytest.mark.parametrize("make", JOINS, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
+async def test_a_link_keeps_the_contract(tmp_path, make, check):
+    await conformance.run_check(make(tmp_path), check)
+
+
+@pytest.mark.parametrize("make", JOINS, ids=lambda make: make.__name__)
+def test_a_link_keeps_the_contract_on_the_event_loop_of_production(tmp_path, make):
+    async def every():
+        for number, check in enumerate(conformance.CHECKS):
+            place = tmp_path / str(number)
+            place.mkdir()
+            await conformance.run_check(make(place), check)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(every())
+
+
+class QuickClock(SystemClock):
+    """Waits a hundredth of what is asked."""
+
+    async def sleep(self, seconds):
+        await asyncio.sleep(seconds / 100)
+
+
+async def test_an_end_that_reads_nothing_for_twenty_seconds_is_cut_off():
+    there = HeldPath()
+    first, second = pair(Offer(), conformance.ECHO, QuickClock(), there=there)
+    async with asyncio.timeout(10), serving(second):
+        there.hold()
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(conformance._raised(first.ask("echo", bytes(1 << 20))))
+            with pytest.raises(SessionLostError, match="read nothing for 20 s"):
+                await first.serve()
+            assert type(await asking) is SessionLostError
+
+
+async def test_an_end_that_reads_slowly_is_waited_for():
+    there = HeldPath()
+    first, second = pair(Offer(), conformance.ECHO, QuickClock(), there=there)
+    async with asyncio.timeout(20), serving(first, second), asyncio.TaskGroup() as group:
+        asking = group.create_task(first.ask("echo", bytes(2 << 20)))
+        while not asking.done():
+            there.hold()
+            await asyncio.sleep(0.05)
+            there.release()
+            await asyncio.sleep(0.01)
+        assert len(await asking) == 2 << 20
+
+
+async def test_a_socket_that_is_never_read_from_holds_nobody_for_long(tmp_path):
+    ended = asyncio.get_running_loop().create_future()
+
+    async def flood(_body):
+        while True:
+            yield bytes(100_000)
+
+    async def accept(sock):
+        connection = connection_over(sock, Offer(streams={"flood": flood}), QuickClock(), dialled=False)
+        try:
+            await connection.serve()
+        except SessionLostError as error:
+            ended.set_result(str(error))
+
+    listener = Listener(accept)
+    await listener.open_unix(str(tmp_path / "s"))
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        listening = group.create_task(listener.run())
+        with socket.socket(socket.AF_UNIX) as deaf:
+            deaf.connect(str(tmp_path / "s"))
+            deaf.sendall(encode(Frame(Kind.STREAM, 1, "flood")))
+            deaf.sendall(encode(Frame(Kind.CREDIT, 1, body=(1 << 30).to_bytes(4, "big"))))
+            assert "read nothing" in await ended
+        listening.cancel()
+
+
+def rude(*frames):
+    """Return how a served end takes frames that a correct end would not send."""
+
+    async def run():
+        _, second = pair(Offer(), conformance.ECHO, SystemClock())
+        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+            serving_it = group.create_task(conformance._raised(second.serve()))
+            for frame in frames:
+                second.received(encode(frame))
+            return str(await serving_it)
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("frames", "why"),
+    [
+        ([Frame(Kind.ANSWER, 2)], "which nobody began"),
+        ([Frame(Kind.ANSWER, 1)], "that it began itself"),
+        ([Frame(Kind.ASK, 3, "echo"), Frame(Kind.ASK, 1, "echo")], "twice"),
+        ([Frame(Kind.ASK, 1, "echo", more=True), Frame(Kind.STREAM, 1, "echo")], "asked again"),
+        ([Frame(Kind.ASK, 2 * n + 1, "echo", more=True) for n in range(MOST_CONVERSATIONS + 1)], "more than 1024"),
+    ],
+)
+def test_an_end_that_breaks_the_rules_is_cut_off(frames, why):
+    assert why in rude(*frames)
