@@ -76,6 +76,8 @@ class Authority(Object, frozen=True, kw_only=True):
         certificate: PEM.
         sealed_key: The private key, sealed under the platform's key.
         not_after: When its certificate ends.
+        cross: The same key certified by the authority before it, as PEM, so that a node which was away while they
+            changed believes it; "" for the first one.
     """
 
     certificate: str
@@ -83,6 +85,7 @@ class Authority(Object, frozen=True, kw_only=True):
     state: AuthorityState
     created_at: float
     not_after: float
+    cross: str = ""
 
     def __repr__(self) -> str:
         """Leave the key out, so that no log line can hold it."""

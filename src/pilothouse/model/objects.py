@@ -269,6 +269,7 @@ class Node(Object, frozen=True, kw_only=True):
         role: "agent" or "manager" (`model.cluster.Role`).
         joined_at: When it joined; 0 for the only node of a platform on one host.
         certificates: Those it may present; a session with any other is refused.
+        rotated_at: When a person last asked that it make itself a new key; certificates from before are to be replaced.
         ready: It may get new tasks, as far as the platform knows: it is READY and nothing below holds it back.
         state: Whether it can be reached.
         message: One sentence about *ready* and *state*.
@@ -283,6 +284,7 @@ class Node(Object, frozen=True, kw_only=True):
     role: str = "manager"
     joined_at: float = 0.0
     certificates: tuple[Certificate, ...] = ()
+    rotated_at: float = 0.0
     ready: bool = False
     state: NodeState = NodeState.UNKNOWN
     message: str = ""

@@ -18,7 +18,7 @@ CREATORS: dict[type[Object], Writer | frozenset[Writer]] = {
     App: _W.API,
     Service: _W.API,
     Task: _W.ORCHESTRATOR,
-    Node: _W.AGENT,
+    Node: frozenset({_W.AGENT, _W.API}),
     Network: _W.API,
     Volume: _W.API,
     Secret: _W.API,
@@ -75,7 +75,7 @@ OWNERS: dict[type[Object], dict[str, Writer]] = {
         "status": _W.AGENT,
     },
     Node: {
-        **dict.fromkeys(("spec", "role", "joined_at", "certificates"), _W.API),
+        **dict.fromkeys(("spec", "role", "joined_at", "certificates", "rotated_at"), _W.API),
         "description": _W.AGENT,
         **dict.fromkeys(("ready", "state", "message", "since", "losses", "held_until", "pressure"), _W.NODES),
     },

@@ -63,12 +63,13 @@ class Beat(Message, frozen=True, kw_only=True):
 
 
 class BeatAnswer(Message, frozen=True, kw_only=True):
-    """That the manager received a beat; *sequence* is the beat's."""
+    """That the manager received a beat; *sequence* is the beat's; with *renew* the agent asks for a certificate now."""
 
     sequence: int
     epoch: int
     beat_seconds: float = 2.0
     lease_seconds: float = 8.0
+    renew: bool = False
 
 
 class Changes(Message, frozen=True, kw_only=True):
