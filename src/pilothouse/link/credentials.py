@@ -172,6 +172,15 @@ def leaf_of(text: str) -> x509.Certificate:
         raise InvalidRequestError(f"a certificate was expected, and this is none: {error}") from error
 
 
+def der_of(text: str) -> bytes:
+    """Return the first certificate of a PEM text as DER.
+
+    Raises:
+        InvalidRequestError: There is none.
+    """
+    return leaf_of(text).public_bytes(serialization.Encoding.DER)
+
+
 def serial_of(certificate: x509.Certificate) -> str:
     """Return a serial number as the platform writes it: hexadecimal, lower case, no leading zeros."""
     return f"{certificate.serial_number:x}"

@@ -20,6 +20,11 @@ class Permission(enum.Enum):
     APP_WRITE = "app.write"
     LOGS_READ = "logs.read"
     NODE_READ = "node.read"
+    NODE_WRITE = "node.write"
+    CLUSTER_READ = "cluster.read"
+    CLUSTER_ADMIN = "cluster.admin"
+    TOKEN_READ = "token.read"  # noqa: S105 - the name of a permission
+    TOKEN_WRITE = "token.write"  # noqa: S105 - the name of a permission
     IMAGE_WRITE = "image.write"
     GRANT_READ = "grant.read"
     GRANT_WRITE = "grant.write"

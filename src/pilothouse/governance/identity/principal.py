@@ -19,8 +19,9 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Whoever makes a change.
 
     Attributes:
-        kind: "uid" for a local user, "token" for the holder of a bearer token, "system" for the platform itself.
-        id: The numeric user id, the token's name, or "".
+        kind: "uid" for a local user, "token" for the holder of a bearer token, "manager" for another manager by its
+            certificate, "system" for the platform itself.
+        id: The numeric user id, the token's name, the manager's node id, or "".
         name: The user's login name if the machine knows one.
         gid, pid: Of the calling process when it connected; -1 if there is none.
     """

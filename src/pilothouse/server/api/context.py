@@ -2,16 +2,23 @@
 
 import asyncio
 import pathlib
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
 from pilothouse.clock import Clock
+from pilothouse.governance.identity.joining.limiter import Limiter
 from pilothouse.governance.secrets.seal import Vault
 from pilothouse.ids import Ids
+from pilothouse.link.credentials import Credentials
+from pilothouse.server.cluster.founding import Founded
 from pilothouse.server.commits import Commits
 from pilothouse.server.sessions.registry import Nodes
 from pilothouse.store.interface import Store
+
+MOST_RECORDED = 60
+"""So many refused joins a minute are put on record, whoever asked; the log has all."""
 
 
 class Keeping(Protocol):
@@ -34,6 +41,11 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         closing: Set when the server stops; streams end then.
         data_directory: Where the platform keeps its state, or None if nowhere.
         store_name: "sqlite" or "memory".
+        node_id: This machine, as a node.
+        credentials: Where this machine keeps its key and certificates, or None if nowhere.
+        guesses: Who brought wrong join tokens lately.
+        refusals: How many wrong ones were put on record lately, whoever brought them.
+        founded: Told once this machine's certificate is there after a cluster was made of the platform.
     """
 
     store: Store
@@ -48,3 +60,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     data_directory: pathlib.Path | None = None
     socket: pathlib.Path | None = None
     store_name: str = "memory"
+    node_id: str = ""
+    credentials: Credentials | None = None
+    guesses: Limiter = msgspec.field(default_factory=Limiter)
+    refusals: Limiter = msgspec.field(default_factory=lambda: Limiter(wrong=MOST_RECORDED))
+    founded: Callable[[Founded], None] = lambda _founded: None

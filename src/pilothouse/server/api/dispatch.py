@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from pilothouse.errors import InvalidRequestError, NotFoundError, PilothouseError, TooLargeError
-from pilothouse.governance.identity.permissions import require
+from pilothouse.errors import InvalidRequestError, NotFoundError, PilothouseError, ProgrammingError, TooLargeError
+from pilothouse.governance.identity.permissions import Permission, require
 from pilothouse.governance.identity.principal import Principal
 from pilothouse.log import event
 from pilothouse.server.api import body, idempotency, paths, problems, stale
@@ -36,6 +36,9 @@ class Api:
 
     def __init__(self, routes: Sequence[Route], context: Context) -> None:
         self._routes = tuple(routes)
+        for route in self._routes:
+            if route.anonymous is not (route.permission is Permission.PUBLIC):
+                raise ProgrammingError(f"{route.name} is anonymous in one word and not in the other")
         self._context = context
         self._answers = idempotency.Answers(context.clock)
 
@@ -110,6 +113,7 @@ class Api:
             path=values,
             query=query,
             body=content,
+            client=request.client,
         )
         stale_since = stale.watched(self._context.store)
         answer = await route.handler(call)
@@ -175,6 +179,7 @@ class _Request:
         self.query_string: bytes = scope.get("query_string", b"")
         self.claimed: Principal | None = (scope.get("state") or {}).get(PRINCIPAL)
         self.principal: Principal = NOBODY
+        self.client = str((scope.get("client") or ("",))[0] or "")
         self.status = 0
         self.sent: idempotency.Answer | None = None
         self._headers: list[tuple[bytes, bytes]] = list(scope.get("headers", ()))

@@ -4,6 +4,7 @@ import msgspec
 from msgspec.structs import replace
 
 from pilothouse.model.base import Object
+from pilothouse.model.cluster import Authority, JoinToken
 from pilothouse.model.container import ContainerSpec
 from pilothouse.model.objects import App, Config, Secret, Service, Task
 from pilothouse.model.release import FileVersion, Release
@@ -17,6 +18,10 @@ def hidden(obj: Object) -> Object:
     match obj:
         case Secret():
             shown: Object = replace(obj, sealed=b"")
+        case Authority():
+            shown = replace(obj, sealed_key=b"")
+        case JoinToken():
+            shown = replace(obj, secret_hash="")
         case Config():
             shown = replace(obj, content=b"")
         case FileVersion():

@@ -53,6 +53,7 @@ ROUTES = (
         name="health.read",
         summary="Whether the server and its store answer",
         permission=Permission.PUBLIC,
+        anonymous=True,
         handler=healthz,
         answer=Healthy,
     ),

@@ -65,6 +65,7 @@ class Call(msgspec.Struct, Generic[Q, B], frozen=True, kw_only=True):
     Attributes:
         principal: Never missing; a handler cannot run for a caller that was not identified.
         path: The values of the path's parameters.
+        client: The address the caller connected from; "" on the Unix socket.
     """
 
     context: Context
@@ -73,6 +74,7 @@ class Call(msgspec.Struct, Generic[Q, B], frozen=True, kw_only=True):
     path: dict[str, str]
     query: Q
     body: B
+    client: str = ""
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +82,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         path: With parameters in braces; a last parameter named "id" also takes what follows it.
+        anonymous: Anybody may call it, known or not; said here in words beside the permission PUBLIC, and both or none.
         query, body, answer: Types; None means that there is none. A streamed answer's type is that of one line.
         streams: The media type of a streamed answer, or "".
         errors: What it can end with beyond what every route can.
@@ -97,6 +100,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     streams: str = ""
     max_body: int = MAX_BODY
+    anonymous: bool = False
     errors: tuple[type[PilothouseError], ...] = ()
 
     @property

@@ -5,6 +5,7 @@ from pilothouse.server.api import (
     adopt,
     apps,
     audit,
+    cluster,
     configs,
     doctor,
     events,
@@ -22,6 +23,7 @@ from pilothouse.server.api import (
     stats,
     store,
     tasks,
+    tokens,
     volumes,
 )
 from pilothouse.server.api.openapi import document
@@ -42,6 +44,8 @@ _NOUNS = (
     images,
     stats,
     nodes,
+    cluster,
+    tokens,
     volumes,
     networks,
     secrets,

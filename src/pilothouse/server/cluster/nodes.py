@@ -1,0 +1,132 @@
+"""What a person changes about a node: labels, taints, availability, keys, membership. In the caller's transaction."""
+
+import msgspec
+
+from pilothouse.errors import ConflictError, InvalidRequestError, NotFoundError
+from pilothouse.model.cluster import ManagerMember, Role
+from pilothouse.model.cluster_api import NodePatch
+from pilothouse.model.labels import MAX_LABELS, check_keys, check_labels
+from pilothouse.model.objects import Availability, Maintenance, Node, NodeSpec, Task
+from pilothouse.model.placement import Taint
+from pilothouse.store.interface import ReadTx, WriteTx
+
+MAX_TAINTS = 32
+_YEAR_SECONDS = 366 * 86_400.0
+
+
+def node_of(tx: ReadTx, id: str) -> Node:
+    """Return a node.
+
+    Raises:
+        NotFoundError: There is none of that name.
+    """
+    found = tx.get(Node, id)
+    if found is None:
+        raise NotFoundError(f"there is no node {id[:80]!r}; `pilothouse node ls` lists them")
+    return found
+
+
+def changed(node: Node, patch: NodePatch, principal: str, now: float) -> Node:
+    """Return *node* as *patch* wants it.
+
+    Raises:
+        InvalidRequestError: Something in it cannot be.
+    """
+    return msgspec.structs.replace(node, spec=_spec(node.spec, patch, principal, now))
+
+
+def _spec(spec: NodeSpec, patch: NodePatch, principal: str, now: float) -> NodeSpec:
+    check_labels(patch.labels)
+    check_keys("taint", [taint.key for taint in patch.taints])
+    labels = {**spec.labels, **patch.labels}
+    kept = [t for t in spec.taints if t.key not in patch.untaint and not _named(t, patch.taints)]
+    availability, maintenance = _allowed(spec, patch, principal, now)
+    made = NodeSpec(
+        labels={key: value for key, value in labels.items() if value is not None},
+        availability=availability,
+        taints=(*kept, *patch.taints),
+        maintenance=maintenance,
+    )
+    if len(made.labels) > MAX_LABELS or len(made.taints) > MAX_TAINTS:
+        raise InvalidRequestError(f"a node has at most {MAX_LABELS} labels and {MAX_TAINTS} taints")
+    return made
+
+
+def _named(taint: Taint, taints: tuple[Taint, ...]) -> bool:
+    return any((each.key, each.effect) == (taint.key, taint.effect) for each in taints)
+
+
+def _allowed(spec: NodeSpec, patch: NodePatch, principal: str, now: float) -> tuple[Availability, Maintenance | None]:
+    """Return availability and maintenance: activating ends a maintenance, and a maintenance drains."""
+    asked = patch.maintenance
+    if asked is None:
+        ended = patch.availability not in {None, Availability.DRAIN}
+        return patch.availability or spec.availability, None if ended else spec.maintenance
+    if patch.availability not in {None, Availability.DRAIN}:
+        raise InvalidRequestError(
+            f"a node in maintenance is drained, and cannot be {patch.availability.value} meanwhile"
+        )
+    until, deadline = (_after(seconds, now) for seconds in (asked.for_seconds, asked.deadline_seconds))
+    return Availability.DRAIN, Maintenance(
+        reason=asked.reason[:400], requested_by=principal, requested_at=now, until=until, deadline=deadline
+    )
+
+
+def _after(seconds: float | None, now: float) -> float | None:
+    if seconds is None:
+        return None
+    if not 0 <= seconds <= _YEAR_SECONDS:
+        raise InvalidRequestError(f"a maintenance lasts from 0 seconds to a year, not {seconds:g} seconds")
+    return now + seconds
+
+
+def remove(tx: WriteTx, id: str, own: str, *, force: bool) -> Node:
+    """Delete a node: none of its certificates counts from now on.
+
+    Raises:
+        NotFoundError: There is none.
+        ConflictError: It has tasks, or the cluster could not go on without it.
+    """
+    node = node_of(tx, id)
+    if id == own:
+        raise ConflictError(f"{id} is the manager that answers; a manager cannot remove itself, ask another")
+    member = tx.get(ManagerMember, id)
+    others = [each for each in tx.find(ManagerMember) if each.approved_at is not None and each.id != id]
+    if member is not None and member.approved_at is not None and not others:
+        raise ConflictError(f"{id} is the only manager; without it there is no cluster")
+    live = [task for task in tx.find(Task, node_id=id) if not task.state.terminal]
+    if live and not force:
+        raise ConflictError(
+            f"{len(live)} tasks are on {id}, {live[0].service_id} among them: drain it first (pilothouse node drain "
+            f"{id}), or remove it with --force if the machine is gone for good"
+        )
+    tx.delete(node)
+    if member is not None:
+        tx.delete(member)
+    return node
+
+
+def rotate(tx: WriteTx, id: str, now: float) -> Node:
+    """Have a node make itself a new key; its certificates from before end soon after it has the new one."""
+    node = node_of(tx, id)
+    if not node.certificates:
+        raise InvalidRequestError(f"{id} has no certificate: the platform runs on one host, or the node never joined")
+    return tx.put(msgspec.structs.replace(node, rotated_at=now))
+
+
+def approve(tx: WriteTx, id: str, principal: str, now: float) -> Node:
+    """Let a node that joined with a manager's token be a manager; it asks for a manager's certificate at once.
+
+    Raises:
+        InvalidRequestError: It joined as an agent.
+    """
+    node, member = node_of(tx, id), tx.get(ManagerMember, id)
+    if node.role != Role.MANAGER.value or member is None:
+        raise InvalidRequestError(
+            f"{id} joined as an agent, and cannot be approved: let it join with a manager's token "
+            "(pilothouse token create --role manager)"
+        )
+    if member.approved_at is not None:
+        return node
+    tx.put(msgspec.structs.replace(member, approved_at=now, approved_by=principal))
+    return tx.put(msgspec.structs.replace(node, rotated_at=now))
