@@ -23,7 +23,7 @@ class Pki:
     def issue(self, node, now, role=Role.AGENT, request=None):
         """Return a certificate for *node*."""
         identity = Identity(cluster=self.cluster, node_id=node, role=role)
-        request = request or new_request().text
+        request = new_request().text if request is None else request
         return issue(request, identity, str(self.number), self.made.certificate, self.made.key, now)
 
     def credentials(self, data, node, now, role=Role.AGENT, authorities=None):

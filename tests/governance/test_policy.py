@@ -293,6 +293,7 @@ TABLES = [
             "labels",
             "endpoint_mode",
             "release",
+            "cut_off",
         },
     ),
     (AppSpec, {"name", "services", "networks", "volumes", "secrets", "configs", "ownership"}),

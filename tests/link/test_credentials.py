@@ -100,7 +100,7 @@ def test_an_identity_is_read_from_its_names_in_any_order(role):
         (f"spiffe://{CLUSTER}/agent/m1\n",),
         (f"SPIFFE://{CLUSTER}/agent/m1",),
         (f"spiffe://{CLUSTER.upper()}/agent/m1",),
-        (f"spiffe://{CLUSTER}/root/m1",),
+        (f"spiffe://{CLUSTER}/boss/m1",),
     ],
 )
 def test_names_of_any_other_form_are_nobodys(names):

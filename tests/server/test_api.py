@@ -5,13 +5,15 @@ import json
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from pilothouse.errors import ProgrammingError
 from pilothouse.governance.identity.permissions import Permission
 from pilothouse.model.api import AppView, DeployResult, Problem
 from pilothouse.model.objects import AuditRecord, Config, Grant, Node, Secret, Service, Task
 from pilothouse.model.spec import FileSpec
 from pilothouse.model.states import Writer
-from pilothouse.server.api.dispatch import match
+from pilothouse.server.api.dispatch import Api, match
 from pilothouse.server.api.route import Route
 from pilothouse.server.api.routes import ROUTES
 from tests.server.harness import SimulatedNode, World, line, reading, service, shop, task_of
@@ -44,9 +46,14 @@ def problem(answer):
     return found
 
 
+FILLED = {"node": "n1", "app": "shop", "service": "web", "kind": "app", "id": "x", "task": "x"}
+
+
 def filled(route):
-    return route.path.replace("{app}", "shop").replace("{service}", "web").replace("{kind}", "app").replace(
-        "{id}", "x").replace("{task}", "x")  # fmt: skip
+    path = route.path
+    for name, value in FILLED.items():
+        path = path.replace(f"{{{name}}}", value)
+    return path
 
 
 @pytest.mark.parametrize("route", [r for r in ROUTES if r.permission is not Permission.PUBLIC], ids=lambda r: r.name)
@@ -56,8 +63,16 @@ async def test_nobody_unidentified_gets_an_answer(route):
     assert await world.store.view(lambda tx: tx.revision) == 0
 
 
-def test_only_the_health_of_the_server_is_public():
-    assert [r.path for r in ROUTES if r.permission is Permission.PUBLIC] == ["/healthz"]
+def test_only_health_and_what_a_machine_needs_to_join_is_public_and_says_so_twice():
+    public = {"GET /healthz", "GET /v1/cluster/authority", "POST /v1/join"}
+    assert {f"{r.method} {r.path}" for r in ROUTES if r.permission is Permission.PUBLIC} == public
+    assert {f"{r.method} {r.path}" for r in ROUTES if r.anonymous} == public
+
+
+@pytest.mark.parametrize("route", [r for r in ROUTES if r.name in {"health.read", "nodes.list"}], ids=lambda r: r.name)
+def test_a_route_that_is_anonymous_in_one_word_only_does_not_start(route):
+    with pytest.raises(ProgrammingError, match=route.name):
+        Api((replace(route, anonymous=not route.anonymous),), World().context)
 
 
 def test_a_route_without_a_permission_cannot_be_written():

@@ -10,13 +10,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+from pilothouse.cli import membership
 from pilothouse.cli.places import Places
 from pilothouse.cli.transport import Transport
 from pilothouse.clock import Clock, SystemClock
-from pilothouse.errors import PilothouseError, ServerUnavailableError
+from pilothouse.errors import InvalidRequestError, PilothouseError, ServerUnavailableError
+from pilothouse.model.cluster import Role
 
 UNIT = "pilothouse.service"
-UNIT_PATH = pathlib.Path("/etc/systemd/system") / UNIT
+AGENT_UNIT = "pilothouse-agent.service"
+UNIT_DIRECTORY = pathlib.Path("/etc/systemd/system")
+UNIT_PATH = UNIT_DIRECTORY / UNIT
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 _TICK_SECONDS = 0.05
@@ -69,13 +73,14 @@ def start(places: Places) -> str:
     Raises:
         ServerUnavailableError: It did not come up; the message has the end of its log.
     """
+    check_serves(places)
     pid = running_pid(places)
     if pid is not None:
         # It holds the lock and does not answer yet: somebody else is starting it, or it is ending.
         if _wait_answering(places, lambda: running_pid(places) is not None):
             return f"the server runs (process {pid})"
         return start(places)
-    return _start_unit() if _has_systemd(places) else _start_background(places)
+    return start_unit() if has_systemd(places) else _start_background(places)
 
 
 def stop(places: Places, seconds: float = STOP_SECONDS) -> int | None:
@@ -90,9 +95,11 @@ def stop(places: Places, seconds: float = STOP_SECONDS) -> int | None:
     pid = running_pid(places)
     if pid is None:
         return None
-    if _has_systemd(places) and _unit_pid() == pid:
-        _systemctl("stop", UNIT)
-        return pid
+    if has_systemd(places):
+        for unit in (UNIT, AGENT_UNIT):
+            if _unit_pid(unit) == pid:
+                _systemctl("stop", unit)
+                return pid
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -128,20 +135,7 @@ def log_tail(places: Places) -> str:
 
 
 def _start_background(places: Places) -> str:
-    command = [sys.executable, "-m", "pilothouse", "--socket", places.socket, "server", "run"]
-    command += ["--data", places.data, "--run", places.run]
-    try:
-        os.makedirs(places.run, mode=0o755, exist_ok=True)
-        log = places.log_file.open("ab")
-    except OSError as error:
-        raise ServerUnavailableError(
-            f"no server runs, and none can be started: {error.filename}: {error.strerror}; run the command with sudo, "
-            "or choose directories with PILOTHOUSE_DATA and PILOTHOUSE_RUN"
-        ) from error
-    with log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
-        )
+    process = spawn(places, "server", "run")
 
     def alive() -> bool:
         try:
@@ -156,6 +150,28 @@ def _start_background(places: Places) -> str:
     return f"started the server (process {process.pid}, log {places.log_file})"
 
 
+def spawn(places: Places, *words: str) -> "subprocess.Popen[bytes]":
+    """Start `pilothouse WORDS` in the background, logging to the log file, and return its process.
+
+    Raises:
+        ServerUnavailableError: The directories cannot be written.
+    """
+    command = [sys.executable, "-m", "pilothouse", "--socket", places.socket, *words]
+    command += ["--data", places.data, "--run", places.run]
+    try:
+        os.makedirs(places.run, mode=0o755, exist_ok=True)
+        log = places.log_file.open("ab")
+    except OSError as error:
+        raise ServerUnavailableError(
+            f"no {words[0]} runs, and none can be started: {error.filename}: {error.strerror}; run the command with "
+            "sudo, or choose directories with PILOTHOUSE_DATA and PILOTHOUSE_RUN"
+        ) from error
+    with log:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
+        )
+
+
 def _wait_answering(places: Places, alive: Callable[[], bool], clock: Clock | None = None) -> bool:
     """Wait until the server answers; return False once *alive*, which takes a moment to tell, says it will not."""
     clock = clock or SystemClock()
@@ -168,31 +184,48 @@ def _wait_answering(places: Places, alive: Callable[[], bool], clock: Clock | No
     return False
 
 
-def _has_systemd(places: Places) -> bool:
+def check_serves(places: Places) -> None:
+    """Accept a machine that runs a server.
+
+    Raises:
+        InvalidRequestError: It is an agent of a cluster.
+    """
+    known = membership.load(places.data)
+    if known is not None and known.role is Role.AGENT:
+        managers = ", ".join(known.managers)
+        raise InvalidRequestError(
+            f"this machine is an agent ({known.node_id}) of a cluster and runs no server: run the command on a manager "
+            f"({managers}), or start the agent with `pilothouse agent start`"
+        )
+
+
+def has_systemd(places: Places) -> bool:
     """Whether this is a server for systemd: it runs this machine, we may tell it, and nothing is unusual."""
     special = {"PILOTHOUSE_ENGINE", "DOCKER_HOST"} & set(os.environ)
     return places.default and not special and os.geteuid() == 0 and os.path.isdir("/run/systemd/system")
 
 
-def unit_text(executable: str) -> str:
+def unit_text(executable: str, unit: str = UNIT) -> str:
     """Return the unit that runs *executable*; a path with blanks or percent signs is written as systemd wants it."""
-    text = importlib.resources.files("pilothouse.cli").joinpath("units", UNIT).read_text()
+    text = importlib.resources.files("pilothouse.cli").joinpath("units", unit).read_text()
     quoted = '"' + executable.replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"') + '"'
     return text.replace("ExecStart=/usr/bin/pilothouse ", f"ExecStart={quoted} -m pilothouse ")
 
 
-def _start_unit() -> str:
-    if not UNIT_PATH.exists():
-        UNIT_PATH.write_text(unit_text(sys.executable))
+def start_unit(unit: str = UNIT) -> str:
+    """Have systemd run *unit* now and at boot, and return one line about it."""
+    path = UNIT_DIRECTORY / unit
+    if not path.exists():
+        path.write_text(unit_text(sys.executable, unit))
         _systemctl("daemon-reload")
     # The unit is of type notify: this returns once the server answers, or has failed.
-    _systemctl("enable", "--now", UNIT)
-    return f"started the server (systemd unit {UNIT})"
+    _systemctl("enable", "--now", unit)
+    return f"started the server (systemd unit {unit})"
 
 
-def _unit_pid() -> int:
+def _unit_pid(unit: str) -> int:
     shown = subprocess.run(
-        ["systemctl", "show", "--property=MainPID", "--value", UNIT], capture_output=True, text=True, check=False
+        ["systemctl", "show", "--property=MainPID", "--value", unit], capture_output=True, text=True, check=False
     )
     return int(shown.stdout.strip() or 0)
 
@@ -207,7 +240,7 @@ def _systemctl(*arguments: str) -> None:
 
 def owned_by_systemd(places: Places) -> bool:
     """Whether the server's log is in the journal."""
-    return _has_systemd(places) and UNIT_PATH.exists()
+    return has_systemd(places) and UNIT_PATH.exists()
 
 
 def state(places: Places) -> tuple[int | None, PilothouseError | None]:

@@ -102,11 +102,15 @@ def manifest(function: Callable[..., R]) -> Callable[..., R]:
     return whole
 
 
+def transport() -> Transport:
+    """Return the way to the server that --socket or the environment names."""
+    root = click.get_current_context().find_root()
+    return Transport(places(os.environ, socket=root.params.get("socket")).socket)
+
+
 def client() -> Client:
     """Return a client of the server that --socket or the environment names."""
-    root = click.get_current_context().find_root()
-    found = places(os.environ, socket=root.params.get("socket"))
-    return Client(Transport(found.socket))
+    return Client(transport())
 
 
 def app_name(given: str) -> str:

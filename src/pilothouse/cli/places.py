@@ -87,6 +87,12 @@ def tcp_place(address: str | None, certificate: str | None, key: str | None, tok
     )
 
 
+def token_file(environment: Mapping[str, str]) -> pathlib.Path | None:
+    """Return the file with the token of requests over TCP, if there is to be one."""
+    named = environment.get("PILOTHOUSE_TOKEN_FILE")
+    return pathlib.Path(os.path.abspath(named)) if named else None
+
+
 def manifest_above(directory: str) -> bool:
     """Whether there is a Compose file in *directory* or above it."""
     while True:

@@ -19,12 +19,21 @@ from pilothouse.agent.proxy.binary import find_binary
 from pilothouse.agent.proxy.driver import EnvoyIngress
 from pilothouse.agent.runtime.docker.engine import DockerEngine
 from pilothouse.backoff import delay_seconds
+from pilothouse.cli import membership
+from pilothouse.cli.doors import Doors
 from pilothouse.cli.pidfile import PidFile
-from pilothouse.cli.places import Places, TcpPlace, engine_socket
+from pilothouse.cli.places import Places, TcpPlace, engine_socket, token_file
 from pilothouse.clock import Clock, SystemClock
-from pilothouse.errors import PilothouseError, ServerUnavailableError, TermOverError, UserError
+from pilothouse.errors import (
+    InvalidRequestError,
+    PilothouseError,
+    ServerUnavailableError,
+    TermOverError,
+    UserError,
+)
 from pilothouse.governance.secrets.seal import load_vault
 from pilothouse.ids import Ids, SystemIds
+from pilothouse.model.cluster import Role
 from pilothouse.server.listen import Tcp
 from pilothouse.server.manager import Manager
 from pilothouse.store.interface import Leadership
@@ -52,6 +61,11 @@ def main(places: Places, environment: Mapping[str, str], tcp: TcpPlace | None = 
             f"the data directory {places.data} cannot be made ({error.strerror}): run the server as root, or choose "
             "another with --data or PILOTHOUSE_DATA"
         ) from error
+    known = membership.load(places.data)
+    if known is not None and known.role is Role.AGENT:
+        raise InvalidRequestError(
+            f"this machine is an agent ({known.node_id}) of a cluster and runs no server: pilothouse agent run"
+        )
     with PidFile(places.pid_file), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(places, engine_socket(environment), environment.get("NOTIFY_SOCKET", ""), tcp))
 
@@ -112,6 +126,8 @@ class Term:
     async def _run(
         self, asked: asyncio.Event, store: SQLiteStore, engine: DockerEngine, data: pathlib.Path
     ) -> Exception | None:
+        doors = Doors(data, token_file(os.environ))
+        own_id = node_id(data, self._ids)
         manager = Manager(
             store=store,
             clock=self._clock,
@@ -121,16 +137,18 @@ class Term:
             socket=pathlib.Path(self._places.socket),
             keeping=store,
             store_name="sqlite",
+            node_id=own_id,
+            founded=doors.founded,
         )
-        name = node_id(data, self._ids)
-        leadership = await LocalElection(store).lead(name)
-        session = manager.session(name, leadership.store)
+        leadership = await LocalElection(store).lead(own_id)
+        session = manager.session(own_id, leadership.store)
         run = pathlib.Path(self._places.run)
         ingress = EnvoyIngress(run / "proxy", find_binary(os.environ), self._clock, self._ids)
         agent = Agent(session, engine, ingress, self._clock, self._ids, data, run)
         loops = {
             **manager.loops(leadership.store),
             "agent": agent.run,
+            "doors": lambda: doors.run(manager),
             "leadership": lambda: _while_leading(leadership),
         }
         try:
@@ -186,10 +204,12 @@ def _first(group: BaseExceptionGroup[Exception]) -> Exception:
 
 
 def node_id(data: pathlib.Path, ids: Ids) -> str:
-    """Return the id of this machine as a node; chosen once and kept in the data directory."""
+    """Return the id of this machine as a node: the one it joined as, or one chosen once and kept."""
+    if (known := membership.load(data)) is not None:
+        return known.node_id
     path = data / "node-id"
-    if path.exists() and (known := path.read_text().strip()):
-        return known
+    if path.exists() and (kept := path.read_text().strip()):
+        return kept
     name = "".join(c if c.isalnum() or c in "-_." else "-" for c in socket.gethostname().split(".")[0].lower())
     chosen = name.strip("-_.")[:40] or ids.new()
     part = path.with_suffix(".part")

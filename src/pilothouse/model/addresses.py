@@ -1,12 +1,15 @@
 """Where managers are: "HOST[:PORT]" read and written. The port is the API's; the other ports follow it."""
 
+import ipaddress
+import re
+
 from pilothouse.errors import InvalidRequestError
 
 API_PORT = 7443
 SESSIONS_OFFSET, PEER_OFFSET, CLIENT_OFFSET = 1, 2, 3
 """How far after the API's port the others lie: agents' sessions, the replicated store's members and its clients."""
 _LAST_PORT = 65_535 - CLIENT_OFFSET
-_EXTRA = frozenset(".-:%_")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}\Z")
 
 
 def split_address(address: str, port: int = API_PORT) -> tuple[str, int]:
@@ -18,13 +21,23 @@ def split_address(address: str, port: int = API_PORT) -> tuple[str, int]:
     text = address.strip()
     bare = ":" not in text or text.endswith("]") or (text.count(":") > 1 and not text.startswith("["))
     host, _, digits = (text, "", str(port)) if bare else text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    usable = 0 < len(host) <= 253 and all(c.isascii() and (c.isalnum() or c in _EXTRA) for c in host)
-    if not usable or host[0] == "-" or not (digits.isascii() and digits.isdigit()) or len(digits) > 5:
+    if not _usable(host) or not (digits.isascii() and digits.isdigit()) or len(digits) > 5:
         raise InvalidRequestError(f"{address[:80]!r} is no address: write HOST, HOST:PORT or [IPV6]:PORT")
     if not 0 < int(digits) <= _LAST_PORT:
         raise InvalidRequestError(f"{address[:80]!r}: the port must be from 1 to {_LAST_PORT}, as three more follow it")
-    return host, int(digits)
+    return host.removeprefix("[").removesuffix("]"), int(digits)
+
+
+def _usable(host: str) -> bool:
+    """Whether *host* is a name or an address; one of IPv6 may stand in brackets."""
+    inner = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if ":" in inner:
+        try:
+            ipaddress.IPv6Address(inner)
+        except ValueError:
+            return False
+        return True
+    return inner == host and bool(_NAME.match(inner))
 
 
 def join_address(host: str, port: int) -> str:

@@ -1,10 +1,11 @@
-"""Where the API listens: a Unix socket, and TCP only with a certificate and a token.
+"""Where the API listens: a Unix socket, and TCP only with a certificate and a token, or as a manager of a cluster.
 
 On the socket the file's permissions decide who may come and the kernel says who came. A socket file left by a server
 that died is replaced; one that answers is somebody else's and is left alone.
 """
 
 import asyncio
+import errno
 import grp
 import hmac
 import os
@@ -19,8 +20,10 @@ from uvicorn.server import ServerState
 
 from pilothouse.errors import ConflictError, InvalidRequestError
 from pilothouse.governance.identity.principal import Principal, of_socket
+from pilothouse.link.tls import HANDSHAKE_SECONDS, peer_of
 from pilothouse.log import event
 from pilothouse.server.api.dispatch import Api
+from pilothouse.server.cluster.allow_list import AllowList
 from pilothouse.server.guard import GuardedProtocol
 
 SOCKET_MODE = 0o660
@@ -92,7 +95,7 @@ class Listener:
         Raises:
             InvalidRequestError: A file is missing or cannot be used; without TLS and a token there is no TCP.
         """
-        context, token = _tls(tcp), _token(tcp.token_file)
+        context, token = _tls(tcp), read_token(tcp.token_file)
         protocol = _protocol(lambda _transport, headers: of_token(headers, token))
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
@@ -102,6 +105,37 @@ class Listener:
         port: int = server.sockets[0].getsockname()[1]
         event("info", "api.listening", host=tcp.host, port=port)
         return port
+
+    async def open_cluster(
+        self, host: str, port: int, context: ssl.SSLContext, allowed: AllowList, token: bytes | None = None
+    ) -> int:
+        """Listen with this machine's certificate and return the port; on every address if *host* is none of its own.
+
+        A caller is another manager, by its certificate, or holds *token*; anybody else may call what is anonymous.
+
+        Raises:
+            InvalidRequestError: The port is taken.
+        """
+
+        def identify(transport: asyncio.BaseTransport, headers: list[tuple[bytes, bytes]]) -> Principal | None:
+            peer = peer_of(transport)
+            if peer.serial:
+                return allowed.principal(peer)
+            return None if token is None else of_token(headers, token)
+
+        loop = asyncio.get_running_loop()
+        listening = bind_tcp(host, port)
+        server = await loop.create_server(
+            self._factory(_protocol(identify)),
+            sock=listening,
+            ssl=context,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS,
+        )
+        self._servers.append(server)
+        bound: int = listening.getsockname()[1]
+        event("info", "api.listening", host=host, port=bound)
+        return bound
 
     async def close(self, grace_seconds: float = 5.0) -> None:
         """Take no more requests, end streams, let answers finish for *grace_seconds*, then cut what is left."""
@@ -139,6 +173,34 @@ class Factory:
 
     def __call__(self) -> GuardedProtocol:
         return self._protocol(self._config, self._state, {})
+
+
+def bind_tcp(host: str, port: int) -> socket.socket:
+    """Return a socket bound to *host*, or to every address of the machine if *host* is not one of them (behind NAT).
+
+    Raises:
+        InvalidRequestError: The port is taken, or there is no such host.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise InvalidRequestError(f"{host} is no address of a machine: {error}; choose another --advertise") from error
+    family, _, _, _, address = found[0]
+    for where in (address, ("", port) if family == socket.AF_INET else ("::", port)):
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(where)
+        except OSError as error:
+            listening.close()
+            if error.errno != errno.EADDRNOTAVAIL or where is not address:
+                raise InvalidRequestError(
+                    f"cannot listen on port {port} of {host}: {error.strerror}; choose another with --advertise"
+                ) from error
+        else:
+            listening.setblocking(False)
+            return listening
+    raise InvalidRequestError(f"cannot listen on port {port} of {host}")
 
 
 def of_token(headers: list[tuple[bytes, bytes]], token: bytes) -> Principal | None:
@@ -213,7 +275,12 @@ def _tls(tcp: Tcp) -> ssl.SSLContext:
     return context
 
 
-def _token(path: pathlib.Path) -> bytes:
+def read_token(path: pathlib.Path) -> bytes:
+    """Return the token of requests over TCP.
+
+    Raises:
+        InvalidRequestError: The file cannot be read, is open to others than its owner, or the token is too short.
+    """
     try:
         token = path.read_bytes().strip()
         mode = stat.S_IMODE(path.stat().st_mode)

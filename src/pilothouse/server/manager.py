@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -12,10 +12,15 @@ from pilothouse.control.nodes.liveness import Presence
 from pilothouse.control.term import loops
 from pilothouse.governance.secrets.seal import Vault
 from pilothouse.ids import Ids
+from pilothouse.link.credentials import Credentials
+from pilothouse.pulse import pulse
 from pilothouse.release.loop import loops as release_loops
 from pilothouse.server.api.context import Context, Keeping
 from pilothouse.server.api.dispatch import Api
 from pilothouse.server.api.routes import ROUTES
+from pilothouse.server.cluster.allow_list import AllowList
+from pilothouse.server.cluster.founding import Founded
+from pilothouse.server.cluster.rotating import Own, Rotating
 from pilothouse.server.commits import Commits
 from pilothouse.server.deploy.rollback import restore
 from pilothouse.server.listen import Listener
@@ -32,6 +37,7 @@ class Manager:
         api: The ASGI application.
         listener: Opens and closes the API's sockets.
         nodes: The connected nodes.
+        allow_list: Which certificates count.
     """
 
     def __init__(
@@ -45,6 +51,8 @@ class Manager:
         socket: pathlib.Path | None = None,
         keeping: Keeping | None = None,
         store_name: str = "memory",
+        node_id: str = "",
+        founded: Callable[[Founded], None] = lambda _founded: None,
     ) -> None:
         """Put the parts together; nothing runs before `loops` are run and the listener is opened.
 
@@ -57,6 +65,8 @@ class Manager:
             socket: The API's Unix socket, for `doctor`.
             keeping: The store's powers to be copied and examined, if it has them.
             store_name: What `info` calls the store.
+            node_id: This machine, as a node.
+            founded: Told when this platform was made a cluster and this machine has its certificate.
         """
         self._closing = asyncio.Event()
         self._presence = Presence(clock)
@@ -75,7 +85,11 @@ class Manager:
             data_directory=data_directory,
             socket=socket,
             store_name=store_name,
+            node_id=node_id,
+            credentials=None if data_directory is None else Credentials(data_directory),
+            founded=founded,
         )
+        self.allow_list = AllowList(clock)
         self.api = Api(ROUTES, self._context)
         self.listener = Listener(self.api, self._closing)
 
@@ -91,6 +105,19 @@ class Manager:
             **loops(context.store, context.clock, context.ids, self._presence),
             **release_loops(context.store, context.clock, functools.partial(restore, context)),
             "commits": lambda: self._commits.run(self._context.store),
+            "allow-list": lambda: pulse("allow-list", self._context.store, context.clock, self.allow_list),
+            "authorities": lambda: pulse(
+                "authorities", context.store, context.clock, Rotating(context.store, context.clock, context.vault)
+            ),
+        }
+
+    def own_loops(self, credentials: Credentials) -> Mapping[str, Loop]:
+        """Return what keeps this manager's own key, certificate and authorities in step, once it is in a cluster."""
+        context = self._context
+        own = Own(context.store, context.clock, context.ids, context.vault, credentials, context.node_id)
+        return {
+            "credentials": lambda: pulse("credentials", context.store, context.clock, own),
+            "renewal": own.renewal.run,
         }
 
     def _leading(self, term: Store | None) -> Context:

@@ -1,4 +1,4 @@
-"""`pilothouse volume|network|secret|config-file|node ls`: what there is beside apps and tasks."""
+"""`pilothouse volume|network|secret|config-file ls`: what there is beside apps and tasks."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,6 @@ import click
 
 from pilothouse.cli import options, output
 from pilothouse.cli.command import command
-from pilothouse.model.objects import Node
 
 Row = Callable[[dict[str, object]], tuple[str, ...]]
 
@@ -29,11 +28,6 @@ def secret() -> None:
 @click.group("config-file")
 def config_file() -> None:
     """Look at which config files apps have (for the loaded Compose model see `pilothouse config`)."""
-
-
-@click.group()
-def node() -> None:
-    """Look at the machines that run tasks."""
 
 
 def _lister(group: click.Group, noun: str, word: str, heads: tuple[str, ...], row: Row) -> None:
@@ -80,28 +74,3 @@ _lister(volume, "volumes", "volumes", ("VOLUME", "ENGINE NAME", "DRIVER", "STATE
 _lister(network, "networks", "networks", ("NETWORK", "ENGINE NAME", "DRIVER", "STATE"), _network)
 _lister(secret, "secrets", "secrets", ("SECRET", "VERSION", "STATE"), _file)
 _lister(config_file, "configs", "config files", ("CONFIG FILE", "VERSION", "STATE"), _file)
-
-
-@command("ls", group=node, examples=[("pilothouse node ls", "the machines, their engine and whether they are ready")])
-@options.as_json
-def _nodes(*, as_json: bool) -> None:
-    """List the nodes."""
-    found = options.client().nodes()
-    if as_json:
-        output.json(found)
-        return
-    output.table(("NODE", "HOST", "READY", "AVAILABILITY", "ENGINE", "CPUS", "MEMORY", "MESSAGE"), map(_node, found))
-
-
-def _node(found: Node) -> tuple[str, ...]:
-    capacity = found.description.capacity
-    return (
-        found.id,
-        found.description.hostname,
-        "yes" if found.ready else "no",
-        found.spec.availability.value,
-        found.description.engine,
-        f"{capacity.cpu_nano / 1e9:g}",
-        f"{capacity.memory_bytes / 2**30:.1f} GiB",
-        found.message,
-    )

@@ -110,5 +110,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def repeatable(self) -> bool:
-        """Whether its answer can be kept and given again to a request with the same idempotency key."""
-        return self.changes and not self.streams
+        """Whether its answer can be kept and given again to a request with the same idempotency key.
+
+        Not where anybody may call: strangers would share their keys, and could push out those of others.
+        """
+        return self.changes and not self.streams and not self.anonymous

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from pilothouse.errors import UnauthorizedError
 from pilothouse.governance.identity.authority.rotation import valid
+from pilothouse.model.base import Object
 from pilothouse.model.cluster import CLUSTER_ID, Cluster, ManagerMember, Role
 from pilothouse.model.identity import Identity, identity_of
 from pilothouse.model.objects import Node
@@ -42,8 +43,12 @@ def admits(node: Node, serial: str, now: float) -> bool:
 
 def is_manager(tx: ReadTx, node: Node) -> bool:
     """Whether a person let *node* be a manager."""
-    member = tx.get(ManagerMember, node.id)
-    return node.role == Role.MANAGER.value and member is not None and member.approved_at is not None
+    return approved(node, tx.get(ManagerMember, node.id))
+
+
+def approved(node: Node, member: Object | None) -> bool:
+    """Whether *node* is a manager, *member* being what is known of it as one."""
+    return node.role == Role.MANAGER.value and isinstance(member, ManagerMember) and member.approved_at is not None
 
 
 def identity_for(tx: ReadTx, cluster: str, node: Node) -> Identity:

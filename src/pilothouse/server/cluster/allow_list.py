@@ -1,50 +1,67 @@
-"""Which certificates may call the API, kept in memory in step with the store: a connection asks without waiting.
+"""Which certificates count, kept in memory in step with the store: a connection asks without waiting.
 
-It is refreshed on every commit that touches a node, a manager or the cluster, so a certificate that was taken back
-stops counting with the next request.
+A certificate that was taken back stops counting with the commit that did it.
 """
 
 from pilothouse.clock import Clock
+from pilothouse.governance.identity.authority.rotation import must_renew
 from pilothouse.governance.identity.principal import Principal
 from pilothouse.link.tls import Peer
-from pilothouse.model.cluster import CLUSTER_ID, Cluster, ManagerMember, Role
+from pilothouse.model.base import Object
+from pilothouse.model.cluster import CLUSTER_ID, Authority, Cluster, ManagerMember, Role
 from pilothouse.model.identity import identity_of
 from pilothouse.model.objects import Node
-from pilothouse.server.cluster.admission import admits, is_manager
-from pilothouse.store.interface import Commit, ReadTx, Store
+from pilothouse.server.cluster.admission import admits, approved
+from pilothouse.store.interface import Change, Commit, ReadTx
+
+_KEPT: tuple[type[Object], ...] = (Node, ManagerMember, Authority, Cluster)
 
 
 class AllowList:
-    """The managers of the cluster by what they may present; keeps `pulse.Reconciler`."""
+    """Nodes, managers and authorities as of the last commit; keeps `pulse.Reconciler`."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._cluster = ""
-        self._managers: dict[str, Node] = {}
+        self._known: dict[type[Object], dict[str, Object]] = {kind: {} for kind in _KEPT}
 
     def survey(self, tx: ReadTx) -> None:
-        self._read(tx)
+        for kind in _KEPT:
+            self._known[kind] = {each.id: each for each in tx.find(kind)}
 
     def note(self, commit: Commit) -> bool:
-        return any(isinstance(change.object, Node | ManagerMember | Cluster) for change in commit.changes)
+        for change in commit.changes:
+            self._apply(change)
+        return False
 
     async def act(self) -> float | None:
-        """Read it again."""
-        await self._store.view(self._read)
+        """Nothing: what a commit changed was taken over as it came."""
         return None
 
     def principal(self, peer: Peer) -> Principal | None:
         """Return the manager that shows this certificate, or None: an agent's certificate opens no API."""
-        identity = identity_of(peer.names)
-        if identity is None or identity.role is not Role.MANAGER or identity.cluster != self._cluster:
+        identity, cluster = identity_of(peer.names), self._known[Cluster].get(CLUSTER_ID)
+        if identity is None or identity.role is not Role.MANAGER or not isinstance(cluster, Cluster):
             return None
-        node = self._managers.get(identity.node_id)
-        if node is None or not admits(node, peer.serial, self._clock.now()):
+        node, member = (self._known[kind].get(identity.node_id) for kind in (Node, ManagerMember))
+        if identity.cluster != cluster.cluster or not isinstance(node, Node):
+            return None
+        if not approved(node, member) or not admits(node, peer.serial, self._clock.now()):
             return None
         return Principal(kind="manager", id=node.id)
 
-    def _read(self, tx: ReadTx) -> None:
-        cluster = tx.get(Cluster, CLUSTER_ID)
-        self._cluster = "" if cluster is None else cluster.cluster
-        self._managers = {node.id: node for node in tx.find(Node) if is_manager(tx, node)}
+    def renewal_due(self, node_id: str) -> bool:
+        """Whether a node should ask for another certificate now (`governance.identity.authority.rotation`)."""
+        node = self._known[Node].get(node_id)
+        if not isinstance(node, Node):
+            return False
+        known = [each for each in self._known[Authority].values() if isinstance(each, Authority)]
+        return must_renew(node, known, self._clock.now())
+
+    def _apply(self, change: Change) -> None:
+        known = self._known.get(type(change.object))
+        if known is None:
+            return
+        if change.after is None:
+            known.pop(change.object.id, None)
+        else:
+            known[change.object.id] = change.after

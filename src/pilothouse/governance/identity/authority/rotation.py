@@ -110,8 +110,8 @@ def check_may_rotate(authorities: Sequence[Authority], nodes: Sequence[Node], no
 
 
 def trusts(node: Node, authority: Authority, now: float) -> bool:
-    """Whether a node got a certificate, and with it the authorities, since *authority* was there."""
-    return any(issued_at(each) >= authority.created_at for each in valid(node, now))
+    """Whether a node got a certificate by *authority* or, and with it every authority, since that was there."""
+    return any(each.authority == authority.id or issued_at(each) > authority.created_at for each in valid(node, now))
 
 
 def must_renew(node: Node, authorities: Iterable[Authority], now: float) -> bool:
@@ -125,7 +125,7 @@ def must_renew(node: Node, authorities: Iterable[Authority], now: float) -> bool
         return False
     known = list(authorities)
     of_old = any(each.id == newest.authority and each.state is AuthorityState.OLD for each in known)
-    unheard = any(each.created_at > issued_at(newest) for each in known)
+    unheard = not all(trusts(node, each, now) for each in known if each.state is not AuthorityState.OLD)
     return of_old or unheard or node.rotated_at > issued_at(newest)
 
 

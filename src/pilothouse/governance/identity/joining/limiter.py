@@ -32,17 +32,10 @@ class Limiter:
         """Note a wrong try, and return whether it was the one after which the address is refused."""
         group = group_of(address)
         recent = tuple(at for at in self._times.pop(group, ()) if at > now - self._window)[-self._wrong + 1 :]
-        self._times[group] = (*recent, now)  # as the newest: those that were wrong long ago are forgotten first
+        self._times[group] = (*recent, now)  # as the newest: the first is who was wrong the longest time ago
         if len(self._times) > self._most:
-            self._forget(now)
-        return len(recent) + 1 == self._wrong
-
-    def _forget(self, now: float) -> None:
-        """Make room: whoever may try anyway goes first, then whoever was wrong the longest time ago."""
-        for group in [g for g, times in self._times.items() if times[-1] <= now - self._window]:
-            del self._times[group]
-        while len(self._times) > self._most:
             del self._times[next(iter(self._times))]
+        return len(recent) + 1 == self._wrong
 
 
 def group_of(address: str) -> str:

@@ -1,0 +1,95 @@
+"""`pilothouse join` and `pilothouse leave`: this machine becomes a node of a cluster, and stops being one."""
+
+import importlib
+import os
+
+import click
+
+from pilothouse.cli import lifecycle, membership, options, output
+from pilothouse.cli.command import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, command
+from pilothouse.cli.places import Places, places
+from pilothouse.errors import ConflictError, NotClusteredError, ServerUnavailableError
+from pilothouse.model.cluster import Role
+
+_JOINING = "pilothouse.cli.joining"
+_AGENT = "pilothouse.cli.agent_process"
+
+
+def _places(data: str | None, run: str | None) -> Places:
+    root = click.get_current_context().find_root()
+    return places(os.environ, data=data, run=run, socket=root.params.get("socket"))
+
+
+@command(
+    "join",
+    examples=[
+        ("pilothouse join 10.0.0.5 PH1-…", "as `pilothouse token create` printed it on a manager"),
+        ("pilothouse join 10.0.0.5:9443 PH1-… --advertise 10.0.0.7", "with the address others reach this machine at"),
+    ],
+    exits={
+        EXIT_DONE: "this machine is a node, and a manager has heard of it",
+        EXIT_FAILED: "no manager answered, or the agent did not come up",
+        EXIT_REFUSED: "the manager refused, or is not the one the token is for; nothing was left behind",
+    },
+)
+@click.option("--advertise", default="", metavar="HOST[:PORT]", help="Where other machines reach this one.")
+@options.as_json
+@options.directories
+@click.argument("address", metavar="HOST[:PORT]")
+@click.argument("token")
+def join(*, advertise: str, as_json: bool, data: str | None, run: str | None, address: str, token: str) -> None:
+    """Make this machine a node of the cluster whose manager is at HOST.
+
+    The token says which authority to believe; what answers at HOST without being certified by it is told nothing. The
+    machine makes its own key, which never leaves it. Then the agent is started, and the command waits until a manager
+    has heard of the node.
+    """
+    found = _places(data, run)
+    joining, agent = importlib.import_module(_JOINING), importlib.import_module(_AGENT)
+    if lifecycle.running_pid(found) is not None:
+        raise ConflictError("a server or an agent runs on this machine: a machine is in one platform at a time")
+    answer = joining.join(found, address, token, advertise)
+    if answer.warning:
+        output.note(f"! {answer.warning}")
+    try:
+        said = agent.start(found)
+    except ServerUnavailableError as error:
+        if lifecycle.running_pid(found) is not None:
+            raise
+        joining.undo(found)
+        raise ServerUnavailableError(
+            f"{error}\nnothing was left here; on a manager: pilothouse node remove {answer.node_id}, then join again"
+        ) from error
+    if as_json:
+        output.json({"node_id": answer.node_id, "cluster": answer.cluster, "role": answer.role.value})
+        return
+    output.note(said)
+    output.line(f"this machine is the node {answer.node_id} of the cluster {answer.cluster}")
+    if answer.role is Role.MANAGER:
+        output.line(f"it is an agent until a manager approves it: pilothouse node approve {answer.node_id}")
+
+
+@command(
+    "leave",
+    examples=[("pilothouse leave", "stop the agent and forget the cluster; containers run on")],
+)
+@click.option("--force", is_flag=True, help="Although this machine is a manager.")
+@options.directories
+def leave(*, force: bool, data: str | None, run: str | None) -> None:
+    """Take this machine out of its cluster.
+
+    The agent is stopped, and its key and certificates are deleted. Containers run on: drain the node first
+    (`pilothouse node drain NODE` on a manager) to have its work elsewhere, and remove it there afterwards.
+    """
+    found = _places(data, run)
+    known = membership.load(found.data)
+    if known is None:
+        raise NotClusteredError("this machine is in no cluster, so there is nothing to leave")
+    if known.role is Role.MANAGER and not force:
+        raise ConflictError(
+            f"this machine is a manager ({known.node_id}): remove it on another one (pilothouse node remove "
+            f"{known.node_id}), then `pilothouse leave --force` here"
+        )
+    lifecycle.stop(found)
+    importlib.import_module(_JOINING).undo(found)
+    output.line(f"left the cluster; on a manager: pilothouse node remove {known.node_id}")

@@ -1,0 +1,250 @@
+"""`pilothouse node`: the machines of the cluster, and what a person decides about them."""
+
+import click
+
+from pilothouse.cli import options, output, times
+from pilothouse.cli.cluster_client import ClusterClient
+from pilothouse.cli.command import command
+from pilothouse.cli.pairs import pairs
+from pilothouse.clock import SystemClock
+from pilothouse.errors import InvalidRequestError
+from pilothouse.model.cluster_api import MaintenanceRequest, NodePatch
+from pilothouse.model.objects import Availability, Node
+from pilothouse.model.placement import Taint, TaintEffect
+
+
+@click.group()
+def node() -> None:
+    """Look at the machines that run tasks, and decide what may run on them."""
+
+
+def _client() -> ClusterClient:
+    return ClusterClient(options.transport())
+
+
+@command("ls", group=node, examples=[("pilothouse node ls", "the machines, their engine and whether they are ready")])
+@options.as_json
+def ls(*, as_json: bool) -> None:
+    """List the nodes."""
+    found = options.client().nodes()
+    if as_json:
+        output.json(found)
+        return
+    heads = ("NODE", "HOST", "READY", "ROLE", "AVAILABILITY", "ENGINE", "CPUS", "MEMORY", "MESSAGE")
+    output.table(heads, map(_row, found))
+
+
+@command("inspect", group=node, examples=[("pilothouse node inspect web1", "everything known of it, as JSON")])
+@options.as_json
+@click.argument("node_id", metavar="NODE")
+def inspect(*, as_json: bool, node_id: str) -> None:
+    """Show one node: what it is, what a person decided, and its certificates."""
+    found = _client().node(node_id)
+    if as_json:
+        output.json(found)
+        return
+    now = SystemClock().now()
+    for name, value in _facts(found, now):
+        output.line(f"{name + ':':14} {value}")
+
+
+@command(
+    "label",
+    group=node,
+    examples=[
+        ("pilothouse node label web1 zone=b disk=ssd", "set two labels"),
+        ("pilothouse node label web1 disk-", "take one away"),
+    ],
+)
+@options.as_json
+@click.argument("node_id", metavar="NODE")
+@click.argument("labels", nargs=-1, required=True, metavar="KEY=VALUE|KEY-...")
+def label(*, as_json: bool, node_id: str, labels: tuple[str, ...]) -> None:
+    """Set labels of a node, and take those away that are written with a dash behind them."""
+    gone = [each.removesuffix("-") for each in labels if "=" not in each and each.endswith("-")]
+    kept = pairs("label", [each for each in labels if "=" in each or not each.endswith("-")])
+    _change(node_id, NodePatch(labels={**kept, **dict.fromkeys(gone)}), as_json=as_json)
+
+
+@command(
+    "taint",
+    group=node,
+    examples=[
+        ("pilothouse node taint web1 gpu=yes", "only services that tolerate it are placed there from now on"),
+        ("pilothouse node taint web1 retired:evict", "and what is there already is moved away"),
+        ("pilothouse node taint web1 gpu-", "take it away"),
+    ],
+)
+@options.as_json
+@click.argument("node_id", metavar="NODE")
+@click.argument("taints", nargs=-1, required=True, metavar="KEY[=VALUE][:EFFECT]|KEY-...")
+def taint(*, as_json: bool, node_id: str, taints: tuple[str, ...]) -> None:
+    """Keep tasks away from a node unless they tolerate it; the effect is no-schedule (the default) or evict."""
+    gone = tuple(each.removesuffix("-") for each in taints if each.endswith("-"))
+    kept = tuple(_taint(each) for each in taints if not each.endswith("-"))
+    _change(node_id, NodePatch(taints=kept, untaint=gone), as_json=as_json)
+
+
+@command(
+    "drain",
+    group=node,
+    examples=[
+        ("pilothouse node drain web1", "its tasks are replaced elsewhere, and it gets no new ones"),
+        ('pilothouse node drain web1 --for 2h --reason "new disk"', "and it takes work again by itself after that"),
+        ("pilothouse node drain web1 --deadline 30m", "what could not be moved by then is stopped"),
+    ],
+)
+@click.option("--for", "duration", metavar="DURATION", help="Then it takes work again by itself.")
+@click.option("--deadline", metavar="DURATION", help="Then what could not be moved is stopped. Default: never.")
+@click.option("--reason", default="", metavar="WHY", help="Shown with the node.")
+@options.as_json
+@click.argument("node_id", metavar="NODE")
+def drain(*, duration: str | None, deadline: str | None, reason: str, as_json: bool, node_id: str) -> None:
+    """Have a node's tasks replaced elsewhere, one of a service at a time, and give it no new ones."""
+    asked = MaintenanceRequest(
+        reason=reason,
+        for_seconds=times.parse_duration(duration) if duration else None,
+        deadline_seconds=times.parse_duration(deadline) if deadline else None,
+    )
+    plain = asked == MaintenanceRequest()
+    patch = NodePatch(availability=Availability.DRAIN) if plain else NodePatch(maintenance=asked)
+    _change(node_id, patch, as_json=as_json)
+
+
+@command("pause", group=node, examples=[("pilothouse node pause web1", "it keeps its tasks and gets no new ones")])
+@options.as_json
+@click.argument("node_id", metavar="NODE")
+def pause(*, as_json: bool, node_id: str) -> None:
+    """Give a node no new tasks; those it has stay."""
+    _change(node_id, NodePatch(availability=Availability.PAUSE), as_json=as_json)
+
+
+@command("activate", group=node, examples=[("pilothouse node activate web1", "it takes work again")])
+@options.as_json
+@click.argument("node_id", metavar="NODE")
+def activate(*, as_json: bool, node_id: str) -> None:
+    """Have a node take work again that was drained, paused or in maintenance."""
+    _change(node_id, NodePatch(availability=Availability.ACTIVE), as_json=as_json)
+
+
+@command(
+    "remove",
+    group=node,
+    examples=[
+        ("pilothouse node remove web1", "its certificates stop counting; it can come back only with a new token"),
+        ("pilothouse node remove web1 --force", "the machine is gone for good, whatever was on it"),
+    ],
+)
+@click.option("--force", is_flag=True, help="Although it has tasks.")
+@options.as_json
+@click.argument("node_id", metavar="NODE")
+def remove(*, force: bool, as_json: bool, node_id: str) -> None:
+    """Remove a node from the cluster; drain it first."""
+    found = _client().remove_node(node_id, force=force)
+    if as_json:
+        output.json(found)
+    else:
+        output.line(f"removed {found.id}; on that machine: pilothouse leave")
+
+
+@command("rotate", group=node, examples=[("pilothouse node rotate web1", "it makes a new key within seconds")])
+@options.as_json
+@click.argument("node_id", metavar="NODE")
+def rotate(*, as_json: bool, node_id: str) -> None:
+    """Have a node make itself a new key; its certificates from before end ten minutes after it has the new one."""
+    found = _client().rotate_node(node_id)
+    if as_json:
+        output.json(found)
+    else:
+        output.line(f"{found.id} is asked for a new key with its next beat, or when it comes back")
+
+
+@command("approve", group=node, examples=[("pilothouse node approve m2", "it becomes a manager")])
+@options.as_json
+@click.argument("node_id", metavar="NODE")
+def approve(*, as_json: bool, node_id: str) -> None:
+    """Let a node that joined with a manager's token be a manager."""
+    found = _client().approve_node(node_id)
+    if as_json:
+        output.json(found)
+    else:
+        output.line(f"{found.id} is approved as a manager")
+
+
+def _change(node_id: str, patch: NodePatch, *, as_json: bool) -> None:
+    found = _client().change_node(node_id, patch)
+    if as_json:
+        output.json(found)
+    else:
+        output.line(f"{found.id}: {_decided(found)}")
+
+
+def _taint(text: str) -> Taint:
+    """Return KEY[=VALUE][:EFFECT].
+
+    Raises:
+        InvalidRequestError: The effect is none.
+    """
+    rest, colon, effect = text.rpartition(":")
+    if not colon:
+        rest, effect = text, TaintEffect.NO_SCHEDULE.value
+    if effect not in {each.value for each in TaintEffect}:
+        raise InvalidRequestError(
+            f"{text[:80]!r}: the effect of a taint is no-schedule or evict; write KEY[=VALUE][:EFFECT]"
+        )
+    key, _, value = rest.partition("=")
+    return Taint(key=key, value=value, effect=TaintEffect(effect))
+
+
+def _decided(found: Node) -> str:
+    labels = [f"{key}={value}" for key, value in sorted(found.spec.labels.items())]
+    taints = [_shown(each) for each in found.spec.taints]
+    parts = [
+        found.spec.availability.value,
+        f"labels {', '.join(labels) or 'none'}",
+        f"taints {', '.join(taints) or 'none'}",
+    ]
+    kept = found.spec.maintenance
+    if kept is not None:
+        until = "it is activated" if kept.until is None else times.stamp(kept.until)
+        parts.append(f"in maintenance until {until}{f' ({kept.reason})' if kept.reason else ''}")
+    return "; ".join(parts)
+
+
+def _shown(taint: Taint) -> str:
+    return f"{taint.key}{f'={taint.value}' if taint.value else ''}:{taint.effect.value}"
+
+
+def _facts(found: Node, now: float) -> list[tuple[str, str]]:
+    capacity = found.description.capacity
+    facts = [
+        ("node", found.id),
+        ("role", found.role),
+        ("host", found.description.hostname),
+        ("address", found.description.address or "-"),
+        ("state", f"{found.state.value}, {'ready' if found.ready else 'not ready'}: {found.message or '-'}"),
+        ("decided", _decided(found)),
+        ("engine", found.description.engine or "-"),
+        ("platform", f"{found.description.os}/{found.description.arch}, kernel {found.description.kernel}"),
+        ("capacity", f"{capacity.cpu_nano / 1e9:g} cores, {capacity.memory_bytes / 2**30:.1f} GiB"),
+        ("joined", times.ago(found.joined_at, now) if found.joined_at else "-"),
+    ]
+    for each in found.certificates:
+        ends = "ended" if each.not_after <= now else f"until {times.stamp(each.not_after)}"
+        facts.append(("certificate", f"{each.serial} of authority {each.authority}, {ends}"))
+    return facts
+
+
+def _row(found: Node) -> tuple[str, ...]:
+    capacity = found.description.capacity
+    return (
+        found.id,
+        found.description.hostname,
+        "yes" if found.ready else "no",
+        found.role,
+        found.spec.availability.value,
+        found.description.engine,
+        f"{capacity.cpu_nano / 1e9:g}",
+        f"{capacity.memory_bytes / 2**30:.1f} GiB",
+        found.message,
+    )
