@@ -3,7 +3,6 @@
 from msgspec.structs import replace
 
 from pilothouse.control.assignments import needs
-from pilothouse.control.nodes.liveness import judge
 from pilothouse.control.orchestrators.reaper import next_expiry, old_tasks
 from pilothouse.control.orchestrators.reaping import forget_gone
 from pilothouse.model.container import ContainerSpec, FileGrant, Mount, MountKind, NetworkAttachment
@@ -12,7 +11,7 @@ from pilothouse.model.rollout import StepRecord
 from pilothouse.model.spec import FileSpec, Mode, NetworkSpec, VolumeSpec
 from pilothouse.model.states import TaskState, Writer
 from pilothouse.model.wire import ResourceReport
-from tests.control.world import World, node, spec
+from tests.control.world import World, spec
 
 CONTAINER = ContainerSpec(
     image="x",
@@ -199,10 +198,3 @@ def test_a_task_that_is_not_yet_assigned_is_in_no_assignment():
     world.orchestrate()
     assert world.one().node_id == "node1"
     assert needs(world, "node1").assignment.tasks == ()
-
-
-def test_a_node_is_ready_while_its_agent_has_a_session():
-    away = judge(node(ready=True, message="its agent is connected"), here=False, now=9.0)
-    assert (away.ready, away.since) == (False, 9.0)
-    assert judge(away, here=False, now=10.0) is away
-    assert judge(away, here=True, now=11.0).ready

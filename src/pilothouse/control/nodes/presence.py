@@ -15,7 +15,7 @@ from pilothouse.model.base import Value
 IN_A_ROW_SECONDS = 3.5
 """Beats further apart are not in a row: one of them was missing."""
 
-GAPS_SECONDS = 120.0
+GAPS_SECONDS = 300.0
 """So long a gap between two beats is remembered, to tell a bad line from a lost node."""
 
 

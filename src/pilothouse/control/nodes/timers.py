@@ -39,3 +39,31 @@ SLOWEST_BEAT_SECONDS = 2.5
 def beat_seconds(nodes: int) -> float:
     """Return how often each of so many nodes is to send a beat."""
     return min(SLOWEST_BEAT_SECONDS, max(BEAT_SECONDS, nodes / MOST_BEATS))
+
+
+IN_A_ROW = 3
+"""So many beats without a gap let a node that was suspect or down be believed again."""
+
+HOLD_SECONDS = 60.0
+MOST_HOLD_SECONDS = 600.0
+"""A node that was lost and came back gets no new work for so long, twice as long with each loss in an hour."""
+
+MEMORY_SECONDS = 3600.0
+"""Losses older than this are forgiven."""
+
+STORM_SECONDS = 60.0
+STORM_NODES = 3
+STORM_SHARE = 3
+"""More than one node in `STORM_SHARE`, and at least `STORM_NODES`, lost within `STORM_SECONDS`: nothing is moved."""
+
+REJOIN_SECONDS = 0.02
+"""What a new leader gives every node more for each node there is: they come one after the other."""
+
+BAD_LINE = 4.0
+LONGEST_WAIT_SECONDS = 30.0
+"""Where beats have been lost of late but others came through, a node is lost only after so many times that gap."""
+
+
+def hold_seconds(losses: int) -> float:
+    """Return how long a node is held that was lost so many times within `MEMORY_SECONDS`, this time included."""
+    return float(min(MOST_HOLD_SECONDS, HOLD_SECONDS * 2 ** (max(1, losses) - 1)))

@@ -11,6 +11,14 @@ _SIGNALS = {
 _MIB = 1024 * 1024
 
 
+def given_up(task: Task) -> bool:
+    """Whether a dead *task* ended because its node was lost or cut off: it is nobody's failure."""
+    if task.state is TaskState.ORPHANED:
+        return True
+    # A node that is cut off stops by itself what must not run twice.
+    return task.state is TaskState.SHUTDOWN and task.desired_state is not TaskState.SHUTDOWN
+
+
 def how_it_ended(task: Task) -> str:
     """Return a clause such as "exited with code 1 after 3 s"; *task* is dead."""
     after = f" after {duration(run_seconds(task))}" if task.status.started_at is not None else ""
@@ -18,6 +26,8 @@ def how_it_ended(task: Task) -> str:
         return f"could not be started: {_message(task)}"
     if task.state is TaskState.ORPHANED:
         return f"was lost with its node {task.node_id}"
+    if given_up(task):
+        return f"was stopped by its node {task.node_id}{after}: {_message(task)}"
     if task.state is TaskState.SHUTDOWN:
         return f"was stopped{after}"
     return _exit(task, after)

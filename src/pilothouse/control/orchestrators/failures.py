@@ -4,7 +4,7 @@ Where a stable release came before, one plain failure is enough. Where none did 
 the platform goes on trying, and only three failures in a row tell.
 """
 
-from pilothouse.control.orchestrators.endings import duration, how_it_ended
+from pilothouse.control.orchestrators.endings import duration, given_up, how_it_ended
 from pilothouse.control.orchestrators.plan import Plan
 from pilothouse.control.orchestrators.readiness import unpassed
 from pilothouse.control.orchestrators.restart import Next, forgiving
@@ -59,7 +59,7 @@ def _counts(scene: Scene, task: Task) -> bool:
         task.state.terminal
         and task.fingerprint == scene.fingerprint
         and task.desired_state is not TaskState.SHUTDOWN
-        and task.state is not TaskState.ORPHANED
+        and not given_up(task)
     )
 
 

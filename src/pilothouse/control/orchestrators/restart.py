@@ -7,7 +7,7 @@ import enum
 import zlib
 
 from pilothouse.backoff import delay_seconds
-from pilothouse.control.orchestrators.endings import duration, how_it_ended, run_seconds
+from pilothouse.control.orchestrators.endings import duration, given_up, how_it_ended, run_seconds
 from pilothouse.model.base import Value
 from pilothouse.model.counts import in_a_row
 from pilothouse.model.objects import Task
@@ -52,8 +52,15 @@ def after(task: Task, policy: RestartPolicy, now: float) -> Verdict:
     clean = task.state is TaskState.COMPLETE
     if policy.condition is RestartCondition.NONE or (clean and policy.condition is RestartCondition.ON_FAILURE):
         return Verdict(next=Next.LEAVE, reason=f"it {ended} and its restart policy is {policy.condition.value!r}")
-    if task.state is TaskState.ORPHANED:
-        return Verdict(next=Next.NOW, failures=task.failures, reason=f"the task before it {ended}")
+    if given_up(task):
+        # It waits as long as the one before it would have, and not longer.
+        waits = task.not_before if task.status.started_at is None and task.not_before > now else 0.0
+        return Verdict(
+            next=Next.LATER if waits else Next.NOW,
+            failures=task.failures,
+            not_before=waits,
+            reason=f"the task before it {ended}",
+        )
     failures = 0 if clean or worked(task, policy) else task.failures + 1
     if failures >= limit(policy):
         return Verdict(
