@@ -38,6 +38,7 @@ class Manager:
         self.down = False
         self.commit_seconds = 0.0
         self.splits = ()
+        self.cut_offs = {}
         self.counted = []
         self.revision = 1
         self._changed = asyncio.Event()
@@ -53,6 +54,7 @@ class Manager:
             secrets=tuple(self.secrets),
             configs=tuple(self.configs),
             splits=self.splits,
+            cut_offs=self.cut_offs,
         )
 
     async def assignments(self):
@@ -158,6 +160,7 @@ class Node:
         self.directory = directory
         self.engine = None
         self.proxy = FakeProxy()
+        self.fence = None
 
     @property
     def installation(self):
@@ -167,7 +170,8 @@ class Node:
     def _make(self, manager, engine):
         clock, home = SystemClock(), self.directory
         ingress = FakeIngress(clock, self.proxy)
-        return Agent(manager, engine, ingress, clock, SeededIds(self.seed), home / "data", home / "run")
+        fence = self.fence() if self.fence else None
+        return Agent(manager, engine, ingress, clock, SeededIds(self.seed), home / "data", home / "run", fence)
 
     @contextlib.asynccontextmanager
     async def agent(self, manager, *, engine=None):

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilothouse.agent.machine import Checks, Do, Life, Outcome, Seen, after, begin, decide, ending_of, report
+from pilothouse.agent.ending import ending_of
+from pilothouse.agent.machine import Checks, Do, Life, Outcome, Seen, after, begin, decide, report
 from pilothouse.agent.runtime.interface import ContainerState, ExitStatus
 from pilothouse.model.container import ContainerSpec
 from pilothouse.model.names import container_name

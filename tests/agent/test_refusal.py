@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilothouse.agent.equipment import Equipment
+from pilothouse.agent.fence import Fence
+from pilothouse.agent.lease import Lease
 from pilothouse.agent.proxy.fake import FakeIngress
 from pilothouse.agent.refusal import host_paths, refuse
 from pilothouse.agent.runtime.fake import FakeEngine
@@ -134,7 +136,8 @@ def test_what_passes_reaches_nothing_sealed_and_what_is_refused_does(path, leads
 def _kit(tmp_path):
     node, clock = Node(tmp_path), SystemClock()
     engine, ingress = FakeEngine(node.host), FakeIngress(clock, node.proxy)
-    return Equipment(Manager(), engine, ingress, clock, SeededIds(), tmp_path / "data", tmp_path / "run")
+    fence = Fence(Lease(clock, endless=True), clock)
+    return Equipment(Manager(), engine, ingress, clock, SeededIds(), tmp_path / "data", tmp_path / "run", fence)
 
 
 @pytest.mark.parametrize("place", ["data", "run"])

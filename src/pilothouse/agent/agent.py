@@ -11,6 +11,8 @@ import msgspec
 
 from pilothouse import log
 from pilothouse.agent.equipment import Equipment
+from pilothouse.agent.fence import Fence
+from pilothouse.agent.lease import Lease
 from pilothouse.agent.measuring import Measuring
 from pilothouse.agent.orphans import Leftovers, leftovers
 from pilothouse.agent.plan import neighbours_of
@@ -49,9 +51,12 @@ class Agent:
         ids: Ids,
         data_directory: pathlib.Path,
         run_directory: pathlib.Path,
+        fence: Fence | None = None,
     ) -> None:
+        """Put the parts together; without a *fence* the node cannot be cut off: its manager is in this process."""
         self._link = link
-        self._kit = Equipment(link, engine, ingress, clock, ids, data_directory, run_directory)
+        fence = fence or Fence(Lease(clock, endless=True), clock)
+        self._kit = Equipment(link, engine, ingress, clock, ids, data_directory, run_directory, fence)
         self._kit.neighbours = self._neighbours
         self._measuring = Measuring(link, ingress, clock)
         self._workers: dict[str, Worker] = {}
@@ -68,6 +73,7 @@ class Agent:
             async with asyncio.TaskGroup() as group:
                 # What is served goes on being served, whoever has yet to answer.
                 group.create_task(self._kit.ingress.run(), name="ingress")
+                group.create_task(self._kit.fence.run(self._think_again), name="fence")
                 await self._introduce()
                 group.create_task(self._measuring.run(), name="measuring")
                 group.create_task(self._kit.reports.run(), name="reports")
@@ -83,7 +89,7 @@ class Agent:
         while True:
             try:
                 description = await self._kit.engine.describe()
-                warnings = (*description.warnings, *self._kit.ingress.warnings())
+                warnings = (*description.warnings, *self._kit.ingress.warnings(), *self._kit.fence.warnings())
                 description = msgspec.structs.replace(description, warnings=warnings)
                 if isinstance(self._kit.engine, Housed):
                     self._kit.places = await self._kit.engine.places()
@@ -117,8 +123,10 @@ class Agent:
             log.event("warning", "assignment.older", got=assignment.revision, have=kit.assignment.revision)
         first, kit.assignment = self._found is not None, assignment
         found = self._found or {}
+        kit.fence.assigned(assignment.cut_offs)
         wanted = {task.id for task in assignment.tasks}
         self._known |= wanted
+        kit.fence.clear_first({task.id for task in assignment.tasks if task.state.terminal and self._runs(task, found)})
         for task in assignment.tasks:
             worker = self._workers.get(task.id)
             if worker is not None:
@@ -139,6 +147,15 @@ class Agent:
             group.create_task(self._sweep_first(tuple(found.values())))
             self._found = None
         self._sweep_if_due()
+
+    def _runs(self, task: Task, found: dict[str, ContainerState]) -> bool:
+        """Whether the container of *task* runs, as far as is known."""
+        worker, state = self._workers.get(task.id), found.get(container_name(task))
+        return (worker is not None and worker.running) or (state is not None and state.phase in {"running", "paused"})
+
+    def _think_again(self) -> None:
+        for worker in self._workers.values():
+            worker.wake()
 
     async def _drive(self, worker: Worker) -> None:
         await worker.run()
@@ -255,7 +272,9 @@ class Agent:
         """Remove the container of a task that was forgotten before its worker had cleaned up."""
         if not worker.ended:
             log.event("info", "container.orphaned", name=worker.name)
-        await self._remove(worker.name)
+        # Only what was given up leaves an assignment alive, and others may run in its place.
+        await self._remove(worker.name, grace_seconds=0.0)
+        self._kit.fence.leave(worker.task.id)
         self._leaving.discard(worker.name)
         self._sweep_if_due()
 
@@ -273,10 +292,10 @@ class Agent:
         log.event("info", "container.orphaned", name=name)
         await self._remove(name)
 
-    async def _remove(self, name: str) -> None:
+    async def _remove(self, name: str, grace_seconds: float = ORPHAN_GRACE_SECONDS) -> None:
         """Stop and remove a container; a failure leaves it to the next sweep."""
         try:
-            await self._kit.engine.stop(name, ORPHAN_GRACE_SECONDS)
+            await self._kit.engine.stop(name, grace_seconds)
             await self._kit.engine.remove(name)
         except PilothouseError as error:
             log.event("warning", "container.stays", name=name, error=str(error))

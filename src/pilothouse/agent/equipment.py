@@ -5,6 +5,7 @@ import os
 import pathlib
 from collections.abc import Callable
 
+from pilothouse.agent.fence import Fence
 from pilothouse.agent.hooks import Hooks
 from pilothouse.agent.installation import installation_id
 from pilothouse.agent.logs.archive import LogArchive
@@ -28,6 +29,7 @@ class Equipment:
 
     Attributes:
         ingress: The published ports that the proxy serves.
+        fence: What the node may run without a manager in reach.
         installation: Whose things on the engine are ours.
         gate: Bounds how many commands run in containers at once.
         neighbours: Says which container stands for each service a task refers to.
@@ -43,9 +45,11 @@ class Equipment:
         ids: Ids,
         data_directory: pathlib.Path,
         run_directory: pathlib.Path,
+        fence: Fence,
     ) -> None:
         self.engine = engine
         self.ingress = ingress
+        self.fence = fence
         self.clock = clock
         self.ids = ids
         self.installation = installation_id(data_directory, ids)

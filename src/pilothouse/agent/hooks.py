@@ -6,7 +6,7 @@ run once for the service are no hooks here: each is a task of its own (`Task.ste
 
 from collections.abc import Awaitable, Callable
 
-from pilothouse.agent.machine import LOG_TAIL_LINES, ending_of
+from pilothouse.agent.ending import LOG_TAIL_LINES, ending_of
 from pilothouse.agent.plan import Surroundings, hook_name, hook_names, plan_hook
 from pilothouse.agent.runtime.interface import ContainerPlan, ContainerState, Engine
 from pilothouse.errors import DriverError, PermanentError, TemporaryError

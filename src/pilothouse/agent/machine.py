@@ -5,11 +5,10 @@ The worker calls `decide`, carries out the instruction, hands what came of it to
 """
 
 import enum
-import signal
 
 import msgspec
 
-from pilothouse.agent.runtime.interface import ContainerState, ExitStatus
+from pilothouse.agent.runtime.interface import ContainerState
 from pilothouse.backoff import delay_seconds
 from pilothouse.model.base import Value
 from pilothouse.model.objects import Ending, Health, Task, TaskStatus
@@ -17,8 +16,6 @@ from pilothouse.model.states import TaskState
 from pilothouse.model.wire import TaskReport
 
 RETRY_CAP_SECONDS = 30.0
-LOG_TAIL_LINES = 50
-LOG_TAIL_CHARACTERS = 1000
 DRAIN_SECONDS = 15.0
 FAILING_DRAIN_SECONDS = 1.0
 
@@ -61,11 +58,29 @@ class Checks(Value, frozen=True, kw_only=True):
     note: str = ""
 
 
+class Cut(Value, frozen=True, kw_only=True):
+    """That a task must end although the manager did not say so, because it cannot.
+
+    Attributes:
+        at_once: It is killed, without a stop signal and whatever comes before one.
+    """
+
+    reason: str
+    at_once: bool = False
+
+
 class Seen(Value, frozen=True, kw_only=True):
-    """The task's container as it was last seen, or None, and what its checks say."""
+    """The task's container as it was last seen, or None, and what its checks say.
+
+    Attributes:
+        held: Why it may not be started now, or "".
+        cut: Why it must end, or None.
+    """
 
     container: ContainerState | None = None
     checks: Checks = Checks()
+    held: str = ""
+    cut: Cut | None = None
 
     @property
     def phase(self) -> str:
@@ -81,6 +96,7 @@ class Life(Value, frozen=True, kw_only=True):
 
     Attributes:
         failing: Why the platform itself stops the task, which then has failed; or "".
+        cut: Why it ends although nobody who may wants that; or None.
         unhealthy: It is stopped because its checks fail.
         ready: It was ready when it was last looked at.
         ready_since: When it last became so; None if it never did.
@@ -100,6 +116,7 @@ class Life(Value, frozen=True, kw_only=True):
     since: float = 0.0
     message: str = ""
     failing: str = ""
+    cut: Cut | None = None
     unhealthy: bool = False
     ready: bool = False
     ready_since: float | None = None
@@ -168,6 +185,7 @@ def begin(task: Task, container: ContainerState | None) -> Life:
 def decide(task: Task, life: Life, seen: Seen, now: float) -> Step:
     """Return the next instruction for *task*, and its life after the moves that need none."""
     life = _replace(life, last=seen.container or life.last, touched=life.touched or seen.container is not None)
+    life = _replace(life, cut=life.cut or seen.cut)
     if life.state.terminal:
         return _after_the_end(life, now)
     if seen.phase == "ended":
@@ -176,7 +194,7 @@ def decide(task: Task, life: Life, seen: Seen, now: float) -> Step:
     lost_from = {"gone": TaskState.STARTING, "created": TaskState.RUNNING}.get(seen.phase)
     if lost_from is not None and life.state >= lost_from:
         return _after_the_end(_conclude(task, life, None, now), now)
-    if life.failing or task.desired_state >= TaskState.SHUTDOWN:
+    if life.failing or life.cut or task.desired_state >= TaskState.SHUTDOWN:
         return _stop(task, life, seen, now)
     if now < life.retry_at:
         return Step(do=Do.NOTHING, life=life, wake_at=life.retry_at)
@@ -226,22 +244,6 @@ def behind_proxy(task: Task) -> bool:
     return any(port.ingress for port in task.ports)
 
 
-def ending_of(exit: ExitStatus | None, log_tail: tuple[str, ...]) -> Ending:
-    """Return the record of an exit; every line of *log_tail* is cut to what is kept."""
-    tail = tuple(line[:LOG_TAIL_CHARACTERS] for line in log_tail[-LOG_TAIL_LINES:])
-    if exit is None:
-        return Ending(log_tail=tail)
-    return Ending(exit_code=exit.code, signal=signal_name(exit.code), oom=exit.oom, log_tail=tail)
-
-
-def signal_name(code: int) -> str:
-    """Return the name of the signal that an exit code above 128 stands for, or ""."""
-    try:
-        return signal.Signals(code - 128).name if code > 128 else ""
-    except ValueError:
-        return ""
-
-
 def _go_on(task: Task, life: Life, seen: Seen, now: float) -> Step:
     """Return the next instruction of a task that nobody wants stopped."""
     if life.state < TaskState.ACCEPTED:
@@ -257,9 +259,10 @@ def _go_on(task: Task, life: Life, seen: Seen, now: float) -> Step:
     if life.state is TaskState.READY:
         if task.desired_state < TaskState.STARTING:
             return Step(do=Do.NOTHING, life=_say(life, f"prepared; {task.desired_reason or 'waits to be started'}"))
-        if now < task.not_before:
-            waits = _say(life, f"prepared; {task.desired_reason or 'waits before it is started again'}")
-            return Step(do=Do.NOTHING, life=waits, wake_at=task.not_before)
+        if now < task.not_before or seen.held:
+            why = seen.held or task.desired_reason or "waits before it is started again"
+            wake_at = task.not_before if now < task.not_before else None
+            return Step(do=Do.NOTHING, life=_say(life, f"prepared; {why}"), wake_at=wake_at)
         life = _move(life, TaskState.STARTING, "starting", now)
     hooks = any(hook.per_replica for hook in task.spec.pre_start) and not life.pre_started
     return Step(do=Do.PRE_START if hooks else Do.START, life=life)
@@ -285,8 +288,11 @@ def _stop(task: Task, life: Life, seen: Seen, now: float) -> Step:
         return _after_the_end(_conclude(task, life, None, now), now)
     if now < life.retry_at and life.pre_stopped:
         return Step(do=Do.NOTHING, life=life, wake_at=life.retry_at)
-    why = life.failing or task.desired_reason or "it is not wanted any more"
+    cut = life.cut.reason if life.cut else ""
+    why = life.failing or cut or task.desired_reason or "it is not wanted any more"
     life = _replace(life, leaving=True)
+    if life.cut and life.cut.at_once:
+        return Step(do=Do.STOP, life=_replace(_say(life, f"killing: {why}"), pre_stopped=True, retry_at=0.0))
     if life.opened and not life.drained:
         return Step(do=Do.DRAIN, life=_say(life, f"draining, {drain_seconds(life):g} s at most: {why}"))
     life = _say(life, f"stopping: {why}")
@@ -314,9 +320,8 @@ def _conclude(task: Task, life: Life, ending: Ending | None, now: float) -> Life
     life = _replace(life, ending=ending or life.ending, attempts=0, retry_at=0.0)
     if life.failing:
         return _move(life, TaskState.FAILED, life.failing, now)
-    if task.desired_state >= TaskState.SHUTDOWN:
-        why = f": {task.desired_reason}" if task.desired_reason else ""
-        return _move(life, TaskState.SHUTDOWN, f"stopped{why}", now)
+    if stopped := _stopped(task, life, ending):
+        return _move(life, TaskState.SHUTDOWN, stopped, now)
     if ending is None:
         return _move(life, TaskState.FAILED, "its container is gone: something else removed it from the engine", now)
     if ending.oom:
@@ -326,6 +331,15 @@ def _conclude(task: Task, life: Life, ending: Ending | None, now: float) -> Life
     code = "an unknown exit code" if ending.exit_code is None else f"exit code {ending.exit_code}"
     killed = f" (killed by {ending.signal})" if ending.signal else ""
     return _move(life, TaskState.FAILED, f"ended with {code}{killed}", now)
+
+
+def _stopped(task: Task, life: Life, ending: Ending | None) -> str:
+    """Return why a task was stopped without having failed, "" if it was not."""
+    if task.desired_state >= TaskState.SHUTDOWN:
+        return f"stopped: {task.desired_reason}" if task.desired_reason else "stopped"
+    # What ended well at the last moment has ended well.
+    ended_well = ending is not None and ending.exit_code == 0
+    return life.cut.reason if life.cut and not (life.cut.at_once and ended_well) else ""
 
 
 def _limit(task: Task) -> str:

@@ -8,10 +8,10 @@ import asyncio
 import msgspec
 
 from pilothouse import log
+from pilothouse.agent.ending import ending_of
 from pilothouse.agent.equipment import Equipment
 from pilothouse.agent.hooks import HookFailure, tail
 from pilothouse.agent.logs import archive
-from pilothouse.agent.machine import ending_of
 from pilothouse.agent.plan import Surroundings, networks_of, plan_container, volumes_of
 from pilothouse.agent.runtime.interface import ContainerPlan, ContainerState
 from pilothouse.agent.volumes.files import PlannedFile, plan_files
@@ -65,6 +65,10 @@ async def collect(task: Task, container: ContainerState, kit: Equipment) -> Endi
 async def clean(task: Task, container: ContainerState | None, kit: Equipment) -> None:
     """Save what the task wrote, then remove everything of it."""
     name = container_name(task)
+    if container is not None and container.phase in {"running", "paused"}:
+        # Whoever is dead for the manager may have been replaced already: first it dies, then its log is saved.
+        await kit.engine.stop(name, 0.0, "KILL")
+        kit.fence.cleared(task.id)
     if container is not None and container.phase != "created" and not kit.archive.has(task.id):
         await _save_log(task, name, kit)
     await kit.engine.remove(name)

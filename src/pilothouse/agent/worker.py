@@ -13,7 +13,7 @@ from pilothouse import log
 from pilothouse.agent import steps
 from pilothouse.agent.doors import PATIENCE, Doors, handed_over
 from pilothouse.agent.equipment import Equipment
-from pilothouse.agent.machine import Do, Life, Outcome, Seen, after, begin, decide, report
+from pilothouse.agent.machine import Cut, Do, Life, Outcome, Seen, after, begin, decide, report
 from pilothouse.agent.probes.prober import Prober
 from pilothouse.agent.runtime.interface import ContainerState
 from pilothouse.errors import PermanentError, PilothouseError, TemporaryError
@@ -23,6 +23,7 @@ from pilothouse.model.states import TaskState
 from pilothouse.model.wire import TaskReport
 
 LOOK_AGAIN_SECONDS = 1.0
+GIVEN_UP = "it was given up while its node was lost, and another may run in its place"
 # What may go on for long, and must end when the task is stopped or its container dies meanwhile.
 _INTERRUPTIBLE = frozenset({Do.PRE_START, Do.POST_START, Do.DRAIN})
 
@@ -49,6 +50,7 @@ class Worker:
         self._stale = look_first
         self._told: TaskReport | None = None
         self._stopping_since: float | None = None
+        self._term = kit.fence.entered(task) if container is not None else None
 
     @property
     def ended(self) -> bool:
@@ -66,6 +68,7 @@ class Worker:
         if task.state.terminal and not self._life.state.terminal:
             # The manager gave the task up (it thought the node lost); whoever was given up must not run.
             task = msgspec.structs.replace(task, desired_state=TaskState.SHUTDOWN)
+            self._life = msgspec.structs.replace(self._life, cut=Cut(reason=GIVEN_UP, at_once=True))
         before, self.task = self.task, task
         if (before.desired_state, before.not_before) != (task.desired_state, task.not_before):
             # What could not be done a while ago may be possible now, or not wanted any more.
@@ -76,6 +79,15 @@ class Worker:
         """Look at the container again: something may have happened to it."""
         self._stale = True
         self._wake.set()
+
+    def wake(self) -> None:
+        """Think again: what may be started or must end has changed on the node."""
+        self._wake.set()
+
+    @property
+    def running(self) -> bool:
+        """Whether the container ran when it was last seen."""
+        return self._seen.phase == "running"
 
     def abandon(self) -> None:
         """Have the proxy forget the task, which nobody wants any more."""
@@ -111,9 +123,11 @@ class Worker:
         return probing
 
     def _decide(self) -> tuple[Do, float | None]:
-        seen = self._seen
+        seen = self._seen_now()
         step = decide(self.task, self._life, seen, self._kit.clock.now())
         self._life = step.life
+        if self._life.state.terminal or seen.phase != "running":
+            self._kit.fence.cleared(self.task.id)
         # First the proxy, so that nobody is told "ready" of a task that gets no traffic, nor "stopped" while it does.
         self._doors.show(self.task, self._life, seen, self._address())
         self._publish()
@@ -124,6 +138,19 @@ class Worker:
         if self.container is not None:
             self._prober.engine_health = self.container.health
         return Seen(container=self.container, checks=self._prober.checks)
+
+    def _seen_now(self) -> Seen:
+        """Return what was seen, and what the node's lease means for it."""
+        seen, fence, task = self._seen, self._kit.fence, self.task
+        if self._life.state.terminal:
+            return seen
+        if seen.phase == "running":
+            if self._term is None and fence.fenced(task) and self.container is not None:
+                self._term = fence.runs(task, self.container, None)
+            return msgspec.structs.replace(seen, cut=fence.cut(task, self._term))
+        if seen.phase == "ended":
+            return msgspec.structs.replace(seen, cut=fence.killed(task))
+        return msgspec.structs.replace(seen, held=fence.held(task))
 
     def _publish(self) -> None:
         life = self._life
@@ -241,6 +268,7 @@ class Worker:
         # The container is the only witness of the task's end until the manager knows it.
         await self._kit.reports.delivered(self.task.id)
         await steps.clean(self.task, self.container, self._kit)
+        self._kit.fence.leave(self.task.id)
         self.container = None
 
     async def _start(self) -> None:
@@ -251,9 +279,14 @@ class Worker:
             await self._kit.reports.delivered(self.task.id)
             if self.task.desired_state >= TaskState.SHUTDOWN:
                 return
+        fence, fenced = self._kit.fence, self._kit.fence.fenced(self.task)
+        if fenced and self.container is not None:
+            self._term = fence.enter(self.task, self.container.id)
         await self._kit.engine.start(self.name)
         self._stale = False
         self.container = await self._kit.engine.inspect(self.name)
+        if fenced and self.container is not None and self.container.pid:
+            self._term = fence.runs(self.task, self.container, self._term)
         if self.container is None:
             raise PermanentError("its container is gone: something else removed it while it started")
 
@@ -267,12 +300,15 @@ class Worker:
 
     async def _stop(self) -> None:
         # The container carries its stop signal, so the engine sends it.
-        await self._kit.engine.stop(self.name, self._grace())
+        killed = self._life.cut is not None and self._life.cut.at_once
+        await self._kit.engine.stop(self.name, self._grace(), "KILL" if killed else "")
         self._stale = False
         self.container = await self._kit.engine.inspect(self.name)
 
     def _grace(self) -> float:
         """Return what is left of the grace; hooks before the stop take their time out of it."""
+        if self._life.cut and self._life.cut.at_once:
+            return 0.0
         grace = self.task.spec.container.stop_grace_seconds
         if self._stopping_since is None:
             return grace

@@ -116,7 +116,7 @@ class FakeEngine:
             container = self.host.containers.get(name)
             if container is None or not container.running:
                 return
-            self.host.ask_to_stop(container)
+            self.host.ask_to_stop(container, signal)
             if not await self.host.until(lambda: not container.running, grace_seconds):
                 self.host.kill(name, KILLED)
 

@@ -203,9 +203,12 @@ class FakeHost:
         self.touch(container.plan.name)
         self.advance()
 
-    def ask_to_stop(self, container: FakeContainer) -> None:
-        """Deliver the stop signal."""
+    def ask_to_stop(self, container: FakeContainer, signal: str = "") -> None:
+        """Deliver the stop signal, or the one that is named; "KILL" is never ignored."""
         image = container.image
+        if signal == "KILL":
+            self._exit(container, self.clock.now(), KILLED)
+            return
         if image.stops_in_seconds is not None:
             at = self.clock.now() + image.stops_in_seconds
             container.due.append((at, lambda at: self._exit(container, at, image.stop_code)))
