@@ -16,6 +16,7 @@ PilothouseError                     code    retry  HTTP  exit
     SupersededError                 PH112   no     409   2
     JoinRefusedError                PH113   no     403   3
     NotClusteredError               PH114   no     409   3
+    HostUnfitError                  PH115   no     422   3
   UnavailableError
     StoreUnavailableError           PH201   yes    503   2
     RuntimeUnavailableError         PH202   yes    503   2
@@ -27,6 +28,7 @@ PilothouseError                     code    retry  HTTP  exit
     QuorumLostError                 PH208   yes    503   2
     NotLeadingError                 PH209   yes    503   2
     SessionLostError                PH210   yes    503   2
+    ProvisionFailedError            PH211   yes    503   2
   DriverError                       (inside the agent; never crosses HTTP)
     TemporaryError                  PH301   yes    503   2
     PermanentError                  PH302   no     422   2
@@ -182,6 +184,14 @@ class NotClusteredError(UserError):
     status = 409
 
 
+class HostUnfitError(UserError):
+    """A machine that was to become a node is not fit for it, or is not the one that was meant; nothing was changed."""
+
+    code = "PH115"
+    title = "The machine cannot become a node"
+    status = 422
+
+
 class UnavailableError(PilothouseError):
     """Something outside this process did not answer in time."""
 
@@ -244,6 +254,13 @@ class SessionLostError(UnavailableError):
 
     code = "PH210"
     title = "The session was lost"
+
+
+class ProvisionFailedError(UnavailableError):
+    """Making a machine a node stopped half way; the message says where, and what was left on the machine."""
+
+    code = "PH211"
+    title = "Provisioning stopped"
 
 
 class StoreCorruptError(PilothouseError):
