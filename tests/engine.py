@@ -52,12 +52,12 @@ _CLONE_NEWNET = 0x40000000
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def until(condition, what, seconds=DEADLINE_SECONDS):
-    """Return the first true value of *condition*, asked every 20 ms; fail after *seconds*."""
+def until(condition, what, seconds=DEADLINE_SECONDS, every=0.02):
+    """Return the first true value of *condition*, asked every 20 ms unless said otherwise; fail after *seconds*."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not in {seconds:g} s: {what}"
-        time.sleep(0.02)
+        time.sleep(every)
     return value
 
 
@@ -119,6 +119,22 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
+def held(unshare, script, environment=None, stderr=None):
+    """Return a process that did *script* in the namespaces that *unshare* makes, and keeps them until it is killed."""
+    # Ignoring SIGCHLD, it leaves no zombies where it is the first process of a namespace.
+    shell = ["sh", "-ec", f"{script}\necho up\nexec env --ignore-signal=CHLD sleep 1000000"]
+    holder = subprocess.Popen(
+        ["setpriv", "--pdeathsig", "KILL", *unshare, *shell],
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        start_new_session=True,
+        env={**os.environ, **(environment or {})},
+    )
+    assert holder.stdout.readline() == b"up\n", script
+    holder.stdout.close()
+    return holder
+
+
 class EngineHost:
     """One private engine: its socket, its namespace, and the hands of an administrator on it."""
 
@@ -131,13 +147,7 @@ class EngineHost:
         self._environment = {**os.environ, **{k: v.format(dir=self.directory) for k, v in (environment or {}).items()}}
         self._daemon = None
         self.proxies = []
-        # The holder keeps the namespace while the daemon is killed and started again.
-        holder = ["unshare", "--net", "sh", "-c", "ip link set lo up && echo up && exec sleep 1000000"]
-        self._holder = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", *holder], stdout=subprocess.PIPE, start_new_session=True
-        )
-        assert self._holder.stdout.readline() == b"up\n"
-        self._holder.stdout.close()
+        self._holder = self._hold()
 
     @property
     def url(self):
@@ -148,6 +158,10 @@ class EngineHost:
     def pid(self):
         """The daemon's process id."""
         return self._daemon.pid
+
+    def _hold(self):
+        """Return the process that keeps the namespace while the daemon is killed and started again."""
+        return held(["unshare", "--net"], "ip link set lo up")
 
     def enter(self, *command):
         """Return *command* as an argument list that runs in the engine's network namespace."""
@@ -165,6 +179,11 @@ class EngineHost:
 
     def start(self):
         """Start the daemon and wait until it answers."""
+        self.launch()
+        self.wait_up()
+
+    def launch(self):
+        """Start the daemon; it ends with the thread that called."""
         log = (self.directory / "log").open("ab")
         self._daemon = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", *self.enter(*self._command)],
@@ -174,6 +193,9 @@ class EngineHost:
             start_new_session=True,
         )
         log.close()
+
+    def wait_up(self):
+        """Wait until the daemon answers."""
         until(self._answers, f"{self.kind} answers; see {self.directory}/log")
 
     def kill(self):

@@ -24,6 +24,20 @@ from tests.engine import _UnixConnection, until
 ROOT = pathlib.Path(__file__).parent.parent
 
 
+def call(path_of_socket, method, path, body=None):
+    """Return (status, decoded answer) of one call of the API that listens on a Unix socket."""
+    connection = _UnixConnection(path_of_socket)
+    try:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Host": "localhost"} | ({"Content-Type": "application/json"} if data else {})
+        connection.request(method, path, data, headers)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+    finally:
+        connection.close()
+    return answer.status, json.loads(text) if text else None
+
+
 class Platform:
     """One server on one private engine, with directories of its own."""
 
@@ -122,16 +136,7 @@ class Platform:
 
     def api(self, method, path, body=None):
         """Return (status, decoded answer) of one call of the server's API."""
-        connection = _UnixConnection(self.socket)
-        try:
-            data = None if body is None else json.dumps(body).encode()
-            headers = {"Host": "localhost"} | ({"Content-Type": "application/json"} if data else {})
-            connection.request(method, path, data, headers)
-            answer = connection.getresponse()
-            text = answer.read().decode()
-        finally:
-            connection.close()
-        return answer.status, json.loads(text) if text else None
+        return call(self.socket, method, path, body)
 
     def tasks(self, app, *, everything=False):
         """Return the TaskViews of *app*: the live ones, or with *everything* the dead ones too."""
