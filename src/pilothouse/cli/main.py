@@ -45,6 +45,7 @@ _COMMANDS = {
     "node": "node",
     "cluster": "cluster",
     "agent": "agent",
+    "provision": "provision",
     "server": "server",
     "backup": "backup",
     "restore": "restore",

@@ -1,0 +1,116 @@
+"""`pilothouse provision`: make another machine a node, over SSH."""
+
+import asyncio
+import platform
+import sys
+
+import click
+
+from pilothouse.cli import options, output
+from pilothouse.cli.command import EXIT_FAILED, EXIT_REFUSED, command
+from pilothouse.cli.provision.preflight import Finding, Verdict, Wanted
+from pilothouse.clock import SystemClock
+from pilothouse.model.cluster import Role
+
+_COLOURS = {Verdict.GOOD: "green", Verdict.WARNING: "yellow", Verdict.REFUSED: "red"}
+
+
+@command(
+    "provision",
+    examples=[
+        ("pilothouse provision ssh://root@10.0.0.7", "look at the machine, install Pilothouse there, have it join"),
+        ("pilothouse provision ssh://10.0.0.7 --check", "only look: is it fit, and what would have to be done first"),
+        (
+            "pilothouse provision ssh://ops@10.0.0.7 --role manager --label zone=b --identity ~/.ssh/ops",
+            "as a manager, which somebody approves afterwards, with a label; log in with this key",
+        ),
+    ],
+    exits={
+        EXIT_FAILED: "it stopped half way; the message says where, and what was left there",
+        EXIT_REFUSED: "the machine is not fit or not known; nothing was changed on it",
+    },
+)
+@click.option("--role", type=click.Choice([each.value for each in Role]), default="agent", show_default=True)
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="The node gets this label; repeatable.")
+@click.option("--manager", metavar="HOST[:PORT]", default="", help="Where the machine finds a manager. Default: here.")
+@click.option("--identity", metavar="FILE", default="", help="The private key to log in with. Default: as ssh does.")
+@click.option("--known-hosts", metavar="FILE", default="", help="Host keys to trust. Default: ~/.ssh/known_hosts.")
+@click.option("--host-key", metavar="SHA256:…", default="", help="Trust the host key with this fingerprint, no other.")
+@click.option("--check", "only_look", is_flag=True, help="Only look; change nothing.")
+@click.option("--no-install", is_flag=True, help="Pilothouse is there already, installed by other means.")
+@click.option("--no-join", is_flag=True, help="Install and stop there.")
+@options.as_json
+@click.argument("address", metavar="ssh://[USER@]HOST[:PORT]")
+def provision(
+    *,
+    role: str,
+    labels: tuple[str, ...],
+    manager: str,
+    identity: str,
+    known_hosts: str,
+    host_key: str,
+    only_look: bool,
+    no_install: bool,
+    no_join: bool,
+    as_json: bool,
+    address: str,
+) -> None:
+    """Make another machine a node, over SSH: look at it, install Pilothouse there, have it join.
+
+    The machine's host key must be known. It is looked at first (kernel, engine, clock, packet size, ports, disk and
+    more), and nothing is changed on one that is not fit. What is installed is a copy of this installation, so the
+    machine needs no package index, but the same architecture and version of Python.
+    """
+    # Here, because AsyncSSH takes a third of a second to import and the help of every command is asked for often.
+    from pilothouse.cli.provision import remote, steps  # noqa: PLC0415
+
+    given = remote.address(address)
+    trust = remote.Trust(known_hosts=known_hosts, fingerprint=host_key, identity=identity)
+    said = _Said(quiet=as_json)
+
+    async def whole() -> steps.Done:
+        clock = SystemClock()
+        said.step(f"connecting to {given.host}")
+        async with remote.Connecting(given, trust) as machine:
+            _facts, findings = await steps.look(machine, _wanted(role, no_install), (), clock)
+            for each in findings:
+                said.finding(each)
+            steps.insist(given.host, findings)
+            done = steps.Done(host=given.host, findings=findings)
+            if only_look:
+                return done
+            installed = "" if no_install else await steps.install(machine, given.host, said)
+            return steps.Done(host=given.host, findings=findings, installed=installed)
+
+    done = asyncio.run(whole())
+    if as_json:
+        output.json(done)
+
+
+def _wanted(role: str, no_install: bool) -> Wanted:
+    ours = "" if no_install else f"{sys.version_info.major}.{sys.version_info.minor}"
+    return Wanted(role=Role(role), python=ours, machine="" if no_install else platform.machine())
+
+
+class _Said:
+    """Writes how it gets on, for a person."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._shown = -1
+
+    def finding(self, found: Finding) -> None:
+        if not self._quiet:
+            colour = output.colour_wanted(sys.stderr)
+            mark = output.paint(f"{found.verdict.value:8}", _COLOURS[found.verdict], on=colour)
+            output.note(f"  {mark} {found.check}: {found.message}")
+
+    def step(self, text: str) -> None:
+        if not self._quiet:
+            output.note(text)
+
+    def far(self, done: int, whole: int) -> None:
+        tenth = 10 * done // whole
+        if tenth > self._shown and not self._quiet:
+            self._shown = tenth
+            output.note(f"  {10 * tenth} % of {whole >> 20} MiB sent")

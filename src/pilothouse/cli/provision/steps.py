@@ -1,0 +1,209 @@
+"""The order in which a machine becomes a node, and what to say when it stops on the way.
+
+Every step may be repeated: what is there already is not sent again, and a machine that joined is left alone.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from pilothouse.cli.provision import bundle, facts, preflight
+from pilothouse.cli.provision.preflight import Finding, Wanted
+from pilothouse.cli.provision.remote import Machine
+from pilothouse.clock import Clock
+from pilothouse.errors import HostUnfitError, PilothouseError, ProvisionFailedError
+from pilothouse.model.base import Value
+from pilothouse.model.counts import count
+
+READY_SECONDS = 60.0
+_LOOK_SECONDS = 0.5
+
+_IS_THERE = """
+launcher=/usr/local/bin/pilothouse
+if [ -e "$launcher" ] && ! grep -q /opt/pilothouse/current "$launcher"; then
+    echo "$launcher is there already and not ours: move it away" >&2
+    exit 1
+fi
+[ -e "/opt/pilothouse/$1/.whole" ] && echo yes || echo no
+"""
+_UNPACK = """
+set -eu
+umask 022
+part=/opt/pilothouse/.$1.part
+rm -rf "$part"
+mkdir -p /opt/pilothouse
+python3 -m venv --without-pip "$part"
+tar -xzf - -C "$part"/lib/python3*/site-packages
+: >"$part/.whole"
+sync -f "$part"
+rm -rf "/opt/pilothouse/$1"
+mv "$part" "/opt/pilothouse/$1"
+"""
+_SWITCH = """
+set -eu
+umask 022
+launcher=/usr/local/bin/pilothouse
+cd /opt/pilothouse
+before=$(readlink current || true)
+ln -sfn "$1" .current.part
+mv -T .current.part current
+mkdir -p /usr/local/bin
+printf '#!/bin/sh\\nexec /opt/pilothouse/current/bin/python3 -m pilothouse "$@"\\n' >"$launcher.part"
+chmod 755 "$launcher.part"
+mv "$launcher.part" "$launcher"
+for each in *; do
+    case $each in current | "$1" | "$before") ;; *) rm -rf "$each" ;; esac
+done
+"$launcher" --version
+"""
+_JOIN = """
+set -eu
+PATH=$PATH:/usr/local/bin
+exec pilothouse join "$@"
+"""
+
+
+class Entry(Value, frozen=True, kw_only=True):
+    """How the machine gets into the cluster: where the manager is as seen from there, and a token made for it.
+
+    Attributes:
+        places: What it must be able to connect to, "HOST:PORT".
+    """
+
+    manager: str
+    token: str
+    places: tuple[str, ...]
+
+
+class Cluster(Protocol):
+    """What provisioning asks of the cluster it provisions for."""
+
+    def entry(self) -> Entry:
+        """Make a token that lets one machine in."""
+        ...
+
+    def withdraw(self) -> None:
+        """Take the token back; nothing happens if it was used or none was made."""
+        ...
+
+    def arrived(self, hostname: str) -> str:
+        """Return the id of the node that came with the token and is ready, or "" if there is none yet."""
+        ...
+
+
+class Done(Value, frozen=True, kw_only=True):
+    """What came of it; *node* is "" if the machine was not to join."""
+
+    host: str
+    findings: tuple[Finding, ...]
+    installed: str = ""
+    node: str = ""
+
+
+class Said(Protocol):
+    """Who is told how it gets on."""
+
+    def finding(self, found: Finding) -> None:
+        """Tell one result of the look at the machine."""
+        ...
+
+    def step(self, text: str) -> None:
+        """Tell that a step begins."""
+        ...
+
+    def far(self, done: int, whole: int) -> None:
+        """Tell how much of it is done."""
+        ...
+
+
+async def look(
+    machine: Machine, wanted: Wanted, places: tuple[str, ...], clock: Clock
+) -> tuple[facts.Facts, tuple[Finding, ...]]:
+    """Return what the machine is and what is to be said of it."""
+    asked = clock.now()
+    text = await machine.script(facts.QUESTIONS, *places, seconds=90.0)
+    found = facts.parse(text, asked, clock.now())
+    return found, preflight.judge(found, wanted)
+
+
+def insist(host: str, findings: tuple[Finding, ...]) -> None:
+    """Stop here if the machine is not fit.
+
+    Raises:
+        HostUnfitError: With every reason.
+    """
+    against = preflight.refused(findings)
+    if against:
+        reasons = "".join(f"\n{each.check}: {each.message}" for each in against)
+        raise HostUnfitError(
+            f"{host} cannot become a node yet, {count(len(against), 'thing')} in the way; nothing was changed there:"
+            f"{reasons}"
+        )
+
+
+async def install(machine: Machine, host: str, said: Said) -> str:
+    """Put this installation on the machine and make it its current one; return its name.
+
+    Raises:
+        ProvisionFailedError: It could not be put there; what ran before is still the current one.
+    """
+    made = await asyncio.to_thread(bundle.bundle)
+    with _stopping("install", host, "at most a part of it in /opt/pilothouse, which the next attempt removes"):
+        if await machine.script(_IS_THERE, made.name) != "yes":
+            said.step(f"sending Pilothouse {made.name} ({made.size_bytes >> 20} MiB unpacked)")
+            await _send(machine, made, said)
+        version = await machine.script(_SWITCH, made.name)
+    said.step(f"installed: {version}")
+    return made.name
+
+
+async def _send(machine: Machine, made: bundle.Bundle, said: Said) -> None:
+    with tempfile.TemporaryFile() as archive:
+        await asyncio.to_thread(bundle.write, made, archive)
+        whole, gone = archive.tell(), 0
+        archive.seek(0)
+
+        def sent(size: int) -> None:
+            nonlocal gone
+            gone += size
+            said.far(gone, whole)
+
+        await machine.send(archive, _UNPACK, made.name, sent=sent)
+
+
+async def join(
+    machine: Machine, host: str, hostname: str, cluster: Cluster, entry: Entry, clock: Clock, said: Said
+) -> str:
+    """Have the machine join, wait until its node is ready, and return the node's id.
+
+    Raises:
+        ProvisionFailedError: It did not join, or its node is not ready after `READY_SECONDS`.
+    """
+    with _stopping("join", host, "Pilothouse, installed and not started"):
+        said.step(f"joining by {entry.manager}")
+        try:
+            await machine.script(_JOIN, entry.manager, entry.token, seconds=90.0)
+        except PilothouseError:
+            await asyncio.to_thread(cluster.withdraw)
+            raise
+    with _stopping("wait", host, "a node that joined; see `pilothouse node ls` and, there, `pilothouse server logs`"):
+        end = clock.monotonic() + READY_SECONDS
+        while not (node := await asyncio.to_thread(cluster.arrived, hostname)):
+            if clock.monotonic() > end:
+                raise ProvisionFailedError(f"its node is not ready after {READY_SECONDS:g} s")
+            await clock.sleep(_LOOK_SECONDS)
+    said.step(f"node {node} is ready")
+    return node
+
+
+@contextmanager
+def _stopping(step: str, host: str, left: str) -> Iterator[None]:
+    """Add to an error at which step it stopped and what was left on the machine."""
+    try:
+        yield
+    except ProvisionFailedError as error:
+        raise ProvisionFailedError(
+            f"{host}: stopped at the step {step}: {error}; left there: {left}. Run the same command again to go on"
+        ) from error
