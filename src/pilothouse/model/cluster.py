@@ -149,6 +149,7 @@ class Disruption(Object, frozen=True, kw_only=True):
         requested_by: "scheduler", "nodes", "governance" or a principal.
         at_once: The task is stopped without waiting for another in its place (its room was taken).
         deadline: After this time it is stopped in any case; None waits for ever.
+        beneficiary: The task its room is for, or "".
     """
 
     app: str
@@ -159,3 +160,4 @@ class Disruption(Object, frozen=True, kw_only=True):
     requested_by: str
     at_once: bool = False
     deadline: float | None = None
+    beneficiary: str = ""
