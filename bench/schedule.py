@@ -21,6 +21,7 @@ import time
 
 import msgspec
 
+from pilothouse.clock import SystemClock
 from pilothouse.control.scheduler.fleet import Fleet
 from pilothouse.control.scheduler.loop import BATCH, Scheduler, slices
 from pilothouse.control.scheduler.matrix import explain
@@ -120,7 +121,7 @@ async def durable(nodes, tasks):
             new = [msgspec.structs.replace(task, state=TaskState.NEW) for task in some]
             new = await store.update(Writer.ORCHESTRATOR, lambda tx, new=new: [tx.put(task) for task in new])
             await store.update(Writer.RESOURCES, lambda tx, new=new: [tx.put(pending(task)) for task in new])
-        scheduler = Scheduler(store)
+        scheduler = Scheduler(store, SystemClock())
         await store.view(scheduler.survey)
         begun = time.perf_counter()
         await scheduler.act()

@@ -39,7 +39,7 @@ def tasks(service, replicas, cpu=0, memory=0, ports=(), generic=None, first=1, *
     return [
         Task(
             id=f"{service}-{slot}", app="shop", service=service, slot=slot, spec=spec, image=ResolvedImage(ref="x"),
-            fingerprint=service, state=TaskState.PENDING, ports=ports, version=1,
+            fingerprint=str(spec), state=TaskState.PENDING, ports=ports, version=1,
         )
         for slot in range(first, first + replicas)
     ]  # fmt: skip
@@ -247,7 +247,7 @@ NUMBERS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, 
 @given(NUMBERS, st.integers(0, 60))
 def test_dividing_evenly_is_giving_one_at_a_time_to_whoever_has_least(places, number):
     have, room = (np.array(column, np.int64) for column in zip(*places, strict=True))
-    given_ = evenly(have, room, number, lambda which, _: which)
+    given_ = evenly(have, room, number, lambda which, _, rest: which[:rest])
     slow = np.zeros(len(have), np.int64)
     for _ in range(min(number, int(room.sum()))):
         open_ = [at for at in range(len(have)) if slow[at] < room[at]]

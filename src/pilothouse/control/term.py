@@ -19,7 +19,7 @@ def loops(store: Store, clock: Clock, ids: Ids, presence: Presence) -> Mapping[s
     return {
         "orchestrator": lambda: pulse("orchestrator", store, clock, Orchestrator(store, clock, ids)),
         "resources": lambda: pulse("resources", store, clock, Resources(store)),
-        "scheduler": lambda: pulse("scheduler", store, clock, Scheduler(store)),
+        "scheduler": lambda: pulse("scheduler", store, clock, Scheduler(store, clock)),
         "liveness": lambda: pulse("liveness", store, clock, Liveness(store, clock, presence), presence.changed),
         "reaper": lambda: pulse("reaper", store, clock, Reaper(store, clock)),
     }

@@ -23,12 +23,19 @@ class Chosen(NamedTuple):
     """Where tasks go.
 
     Attributes:
-        places: One for each task that has a place; the others have none.
+        nodes: The places that get any, in order.
+        times: How many each of them gets.
         suit: How many nodes had room for at least one.
     """
 
-    places: Ints
+    nodes: Ints
+    times: Ints
     suit: int
+
+    @property
+    def places(self) -> Ints:
+        """One for each task that has a place; the others have none."""
+        return np.repeat(self.nodes, self.times)
 
 
 class _Round(NamedTuple):
@@ -55,7 +62,7 @@ def choose(cases: list[Case], number: int, *, services: int = 0) -> Chosen:
     places, room = _room(cases, number, services)
     suit = len(places)
     if not suit:
-        return Chosen(places, 0)
+        return Chosen(places, room, 0)
     columns = lead.fleet.columns
     need = total(case.need for case in cases)
     number = lead.fleet.pools.room(columns, lead.shape.pool, need, number)
@@ -71,7 +78,8 @@ def choose(cases: list[Case], number: int, *, services: int = 0) -> Chosen:
         by_load=services > 0,
     )
     given = _divide(now, 0, None, places, room, number)
-    return Chosen(np.repeat(places, given), suit)
+    used = np.flatnonzero(given)
+    return Chosen(places[used], given[used], suit)
 
 
 def one_at_a_time(shape: Shape) -> bool:
@@ -169,7 +177,9 @@ def _divide(now: _Round, depth: int, within: Ints | None, places: Ints, room: In
         shares = _shares(spread, [level.values[code] for code in values])
         quotas = by_shares(have, rooms[values], number, shares)
     else:
-        quotas = evenly(have, rooms[values], number, lambda which, _: _emptier(now, places, codes, values, which))
+        quotas = evenly(
+            have, rooms[values], number, lambda which, _, rest: _emptier(now, places, codes, values, which)[:rest]
+        )
     given = np.zeros(len(places), np.int64)
     for value, quota in zip(values.tolist(), quotas.tolist(), strict=True):
         if quota:
@@ -219,9 +229,9 @@ def _alike(now: _Round, places: Ints, room: Ints, number: int) -> Ints:
         return given
     have = _load(now, places) if now.by_load else now.counts[places]
 
-    def emptiest(which: Ints, more: Ints) -> Ints:
+    def emptiest(which: Ints, more: Ints, rest: int) -> Ints:
         key = columns.order(places[which], columns.share(places[which], now.need, more))
-        return which[np.argsort(key)]
+        return which if rest >= len(which) else which[np.argpartition(key, rest)[:rest]]
 
     return evenly(have, room, number, emptiest)
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
-Order = Callable[[Ints, Ints], Ints]
-"""(places, so many more each has got) → the same places, the first to be taken first."""
+Order = Callable[[Ints, Ints, int], Ints]
+"""(places, so many more each has got, number) → that number of the places: those to be taken first."""
 
 
 def evenly(have: Ints, room: Ints, number: int, order: Order) -> Ints:
@@ -26,11 +26,11 @@ def evenly(have: Ints, room: Ints, number: int, order: Order) -> Ints:
     if int(room.sum()) <= number:
         return room.copy()
     level = _level(have, room, number)
-    given = np.clip(level - have, 0, room)
+    given = _up_to_level(level, have, room)
     rest = number - int(given.sum())
     if rest > 0:
         equal = np.flatnonzero((have + given == level) & (given < room))
-        given[order(equal, given[equal])[:rest]] += 1
+        given[order(equal, given[equal], rest)] += 1
     return given
 
 
@@ -38,16 +38,22 @@ def _level(have: Ints, room: Ints, number: int) -> int:
     """Return the greatest level up to which every place can be filled; one above it takes more than *number*."""
     low = int(have[room > 0].min())
     step = 1
-    while int(np.clip(low + step - have, 0, room).sum()) <= number:
+    while int(_up_to_level(low + step, have, room).sum()) <= number:
         step *= 2
     low, high = low + step // 2, low + step
     while high - low > 1:
         middle = (low + high) // 2
-        if int(np.clip(middle - have, 0, room).sum()) <= number:
+        if int(_up_to_level(middle, have, room).sum()) <= number:
             low = middle
         else:
             high = middle
     return low
+
+
+def _up_to_level(level: int, have: Ints, room: Ints) -> Ints:
+    given: Ints = level - have
+    np.minimum(given, room, out=given)
+    return np.maximum(given, 0, out=given)
 
 
 def by_shares(have: Ints, room: Ints, number: int, shares: npt.NDArray[np.float64]) -> Ints:
@@ -60,7 +66,7 @@ def by_shares(have: Ints, room: Ints, number: int, shares: npt.NDArray[np.float6
     given = _near_shares(have, wanted, min(number, int(wanted.sum())), shares)
     left = number - int(given.sum())
     if left > 0:
-        given += evenly(have, room - given, left, lambda places, _: places)
+        given += evenly(have, room - given, left, lambda places, _, rest: places[:rest])
     return given
 
 

@@ -5,10 +5,11 @@ for them counts only as far as it wants more.
 """
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 
-from pilothouse.control.scheduler.columns import Columns
+from pilothouse.control.scheduler.columns import Columns, Ints
 from pilothouse.control.scheduler.facts import Facts
 from pilothouse.control.scheduler.pools import Pools
 from pilothouse.control.scheduler.roster import Entry, Roster
@@ -21,6 +22,20 @@ from pilothouse.model.volumes import is_local
 Shaper = Callable[[Task], Shape]
 
 
+class Claim(NamedTuple):
+    """Room on a node that is kept for a task, because others stop for it there.
+
+    Attributes:
+        victims: Ids of the tasks that stop for it.
+        why: What the task waits for, as a sentence.
+    """
+
+    at: int
+    need: Need
+    victims: frozenset[str]
+    why: str
+
+
 class Fleet:
     """What is known of the nodes; tasks are booked as they are placed and given back as they end.
 
@@ -29,6 +44,7 @@ class Fleet:
         roster: What is placed.
         pools: What each class of work has.
         volumes: Local volumes, by id.
+        claims: Room that is kept, by the task it is for.
     """
 
     def __init__(self, nodes: Iterable[Node] = (), cluster: ClusterSpec | None = None) -> None:
@@ -37,6 +53,7 @@ class Fleet:
         self.roster = Roster()
         self.pools = Pools(cluster or ClusterSpec())
         self.volumes: dict[str, Volume] = {}
+        self.claims: dict[str, Claim] = {}
         self._strays: dict[str, dict[str, tuple[Task, Shape]]] = {}
         for node in sorted(nodes, key=lambda node: node.id):
             self.put_node(node)
@@ -53,6 +70,8 @@ class Fleet:
         at = self.columns.place.get(node_id)
         if at is None:
             return
+        for task_id in [task_id for task_id, claim in self.claims.items() if claim.at == at]:
+            self.release(task_id)
         for entry in [entry for entry in self.roster.entries.values() if entry.at == at]:
             self._remove(entry)
             self._strays.setdefault(node_id, {})[entry.task.id] = (entry.task, entry.shape)
@@ -82,13 +101,11 @@ class Fleet:
         elif self._strays:
             self._forget_stray(task)
 
-    def put_alike(self, tasks: list[Task], shape: Shape, places: list[int]) -> None:
-        """Take in new tasks of one shape that take turns with nobody, each with its place."""
-        found, times = np.unique(np.asarray(places, np.int64), return_counts=True)
-        self.columns.book_many(found, shape.need, times)
-        self.pools.book(shape.pool, shape.need, len(places))
-        for task, at in zip(tasks, places, strict=True):
-            self.roster.add(Entry(task, shape, at, shape.need))
+    def put_alike(self, tasks: list[Task], shape: Shape, nodes: Ints, times: Ints) -> None:
+        """Take in new tasks of one shape that take turns with nobody; the first node gets the first of them."""
+        self.columns.book_many(nodes, shape.need, times)
+        self.pools.book(shape.pool, shape.need, len(tasks))
+        self.roster.add_alike(tasks, shape, np.repeat(nodes, times).tolist())
 
     def drop_task(self, task_id: str) -> None:
         """Forget a task."""
@@ -96,6 +113,28 @@ class Fleet:
             self._remove(entry)
         for strays in self._strays.values():
             strays.pop(task_id, None)
+
+    def hold(self, task_id: str, claim: Claim) -> None:
+        """Keep room for a task: for everybody else it is as if the task had it already."""
+        self.release(task_id)
+        self.claims[task_id] = claim
+        self.columns.book(claim.at, claim.need)
+
+    def release(self, task_id: str) -> Claim | None:
+        """Give back the room that is kept for a task, and return what it was."""
+        claim = self.claims.pop(task_id, None)
+        if claim is not None:
+            self.columns.book(claim.at, claim.need, -1)
+        return claim
+
+    def holds(self, claim: Claim) -> bool:
+        """Whether a claim is worth anything: its node takes tasks, and some of those that stop for it are there."""
+        takes = self.columns.ready[claim.at] and self.columns.active[claim.at]
+        return bool(takes) and any(task_id in self.roster.entries for task_id in claim.victims)
+
+    def taken(self) -> frozenset[str]:
+        """Return the ids of the tasks that stop for others."""
+        return frozenset().union(*(claim.victims for claim in self.claims.values()))
 
     def more(self, task: Task, shape: Shape, at: int) -> Need:
         """Return what *task* would take of a place beyond what those there have it takes turns with."""

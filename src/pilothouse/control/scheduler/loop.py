@@ -6,12 +6,13 @@ when the loop hears of it. A task that no node suits is looked at again by every
 
 from collections.abc import Iterator
 
+from pilothouse.clock import Clock
 from pilothouse.control.scheduler.fleet import Fleet
 from pilothouse.control.scheduler.place import Outcome, place_requests
 from pilothouse.control.scheduler.shape import Shape
 from pilothouse.control.scheduler.units import Request, requests
-from pilothouse.control.scheduler.write import Shapes, place_now, read_fleet, write
-from pilothouse.model.cluster import Cluster, ClusterSpec
+from pilothouse.control.scheduler.write import REQUESTER, Shapes, place_now, read_fleet, withdraw, write
+from pilothouse.model.cluster import Cluster, ClusterSpec, Disruption
 from pilothouse.model.objects import Node, Service, Task, Volume
 from pilothouse.model.states import TaskState, Writer
 from pilothouse.store.interface import Change, Commit, ReadTx, Store
@@ -25,25 +26,30 @@ place = place_now
 class Scheduler:
     """What is pending, and the fleet it is placed on."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
         self._shapes = Shapes()
         self._fleet = Fleet()
         self._pending: dict[str, Task] = {}
         self._due: set[str] = set()
         self._freed: set[int] = set()
         self._everything = False
+        self._asked: set[str] = set()
+        self._untidy = False
 
     def survey(self, tx: ReadTx) -> None:
         self._shapes = Shapes()
         self._fleet = read_fleet(tx, self._shapes)
         self._pending = {task.id: task for task in tx.find(Task, state=TaskState.PENDING)}
+        self._asked = {request.id for request in tx.find(Disruption, requested_by=REQUESTER)}
+        self._untidy = bool(self._asked)
         self._everything = True
 
     def note(self, commit: Commit) -> bool:
         for change in commit.changes:
             self._note(change, commit.writer)
-        return bool(self._pending) and bool(self._due or self._freed or self._everything)
+        return bool(self._pending and (self._due or self._freed or self._everything)) or self._untidy
 
     def _note(self, change: Change, writer: Writer) -> None:
         obj, after = change.object, change.after
@@ -60,6 +66,8 @@ class Scheduler:
             self._fleet.put_volume(after if isinstance(after, Volume) else None, obj.id)
         elif isinstance(obj, Service):
             self._shapes.learn(obj.id, after if isinstance(after, Service) else None)
+        elif isinstance(obj, Disruption) and obj.requested_by == REQUESTER:
+            (self._asked.discard if after is None else self._asked.add)(obj.id)
         elif isinstance(obj, Cluster):
             self._everything = True
             self._fleet.pools.spec = after.spec if isinstance(after, Cluster) else ClusterSpec()
@@ -75,6 +83,9 @@ class Scheduler:
             return
         self._pending.pop(task.id, None)
         self._due.discard(task.id)
+        if not isinstance(after, Task) or after.state.terminal:
+            self._let_go(task.id)
+            self._untidy = self._untidy or task.id in self._asked
         if not isinstance(after, Task):
             self._free(task)
             self._fleet.drop_task(task.id)
@@ -84,6 +95,12 @@ class Scheduler:
             elif isinstance(before, Task) and before.state is TaskState.PENDING:
                 self._due.update(self._tied_to(after))
             self._fleet.put_task(after, self._shapes.of(after) if after.state <= TaskState.RUNNING else None)
+
+    def _let_go(self, task_id: str) -> None:
+        """Give up the room that was kept for a task which does not need it any more."""
+        if (claim := self._fleet.release(task_id)) is not None:
+            self._freed.add(claim.at)
+            self._untidy = True
 
     def _free(self, task: Task) -> None:
         entry = self._fleet.roster.entries.get(task.id)
@@ -104,12 +121,23 @@ class Scheduler:
         wanted = requests(self._fleet, [(task, self._shapes.of(task)) for task in due])
         for some in slices(wanted, BATCH):
             await self._decide(some)
+        if self._untidy:
+            self._untidy = False
+            await self._store.update(Writer.SCHEDULER, withdraw)
         return None
 
     def _take_due(self) -> list[Task]:
         due = set(self._pending) if self._everything else self._due | self._could_profit()
         self._due, self._freed, self._everything = set(), set(), False
-        return [self._pending[key] for key in sorted(due) if key in self._pending]
+        due |= self._in_units_with(due)
+        return [self._pending[key] for key in due if key in self._pending]
+
+    def _in_units_with(self, due: set[str]) -> set[str]:
+        """Return the pending tasks of apps in which some go together, so that no unit is decided in parts."""
+        apps = {self._pending[key].app for key in due if key in self._pending}
+        shapes = ((task, self._shapes.of(task)) for task in self._pending.values() if task.app in apps)
+        tied = {task.app for task, shape in shapes if shape.partners or shape.volumes}
+        return {task.id for task in self._pending.values() if task.app in tied} if tied else set()
 
     def _could_profit(self) -> set[str]:
         """Return the pending tasks that could use the room which became free."""
@@ -118,7 +146,7 @@ class Scheduler:
         if self._fleet.pools.limited:
             return set(self._pending)
         columns, fits = self._fleet.columns, dict[Shape, bool]()
-        found: set[str] = set()
+        found = set(self._fleet.claims)
         for task in self._pending.values():
             shape = self._shapes.of(task)
             if shape not in fits:
@@ -132,9 +160,12 @@ class Scheduler:
 
     async def _decide(self, wanted: list[Request]) -> None:
         still = [request for each in wanted if (request := self._still(each)) is not None]
+        claims = len(self._fleet.claims)
         outcome = Outcome()
         place_requests(self._fleet, still, outcome)
-        written = await self._store.update(Writer.SCHEDULER, lambda tx: write(tx, outcome, self._fleet))
+        self._untidy = self._untidy or len(self._fleet.claims) < claims
+        now = self._clock.now()
+        written = await self._store.update(Writer.SCHEDULER, lambda tx: write(tx, outcome, self._fleet, now))
         for task_id in written.refused:
             # If the loop has heard of the change meanwhile it looks at the task again, else it will when it does.
             self._fleet.drop_task(task_id)
@@ -145,12 +176,10 @@ class Scheduler:
 
     def _still(self, request: Request) -> Request | None:
         """Return what of a request is still to be decided: the transactions before took time."""
-        units = [
-            [(self._pending[task.id], shape) for task, shape in unit if task.id in self._pending]
-            for unit in request.units
-        ]
-        units = [unit for unit in units if unit]
-        return Request(units) if units else None
+        pending = self._pending
+        tasks = [pending[task.id] for task in request.tasks if task.id in pending]
+        unit = tuple((pending[task.id], shape) for task, shape in request.unit if task.id in pending)
+        return Request(request.shape, tasks, unit) if tasks or unit else None
 
 
 def _wants_less(before: object, after: Task) -> bool:
@@ -162,8 +191,8 @@ def slices(wanted: list[Request], most: int) -> Iterator[list[Request]]:
     some: list[Request] = []
     size = 0
     for request in wanted:
-        for start in range(0, len(request.units), most):
-            part = Request(request.units[start : start + most])
+        for start in range(0, max(1, len(request.tasks)), most):
+            part = Request(request.shape, request.tasks[start : start + most], request.unit)
             if some and size + part.size > most:
                 yield some
                 some, size = [], 0

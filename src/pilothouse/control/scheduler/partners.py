@@ -59,7 +59,7 @@ def _of_slot(case: Case, name: str) -> list[Entry]:
     muster = case.fleet.roster.services.get(f"{case.shape.app}/{name}")
     if muster is None or case.task is None or not case.task.slot:
         return []
-    return [entry for entry in muster.turns.get((case.task.slot, -1, ""), ()) if entry.stays]
+    return [entry for entry in muster.turns.get(case.task.slot, ()) if entry.stays]
 
 
 def _staying(case: Case, name: str) -> list[Entry]:

@@ -3,6 +3,7 @@
 The fleet that is handed in is changed: what was placed is booked in it, so that the next decision sees it.
 """
 
+import itertools
 import math
 from collections.abc import Iterable
 
@@ -13,10 +14,11 @@ from msgspec.structs import replace
 from pilothouse.control.scheduler.case import Case
 from pilothouse.control.scheduler.choose import Chosen, choose, one_at_a_time
 from pilothouse.control.scheduler.columns import Ints
-from pilothouse.control.scheduler.fleet import Fleet
+from pilothouse.control.scheduler.fleet import Claim, Fleet
+from pilothouse.control.scheduler.preempt import outranks_any, preemption, why_preempted, why_waiting
 from pilothouse.control.scheduler.shape import Shape
 from pilothouse.control.scheduler.units import Pending, Request, requests
-from pilothouse.control.scheduler.words import nowhere, placed_on
+from pilothouse.control.scheduler.words import nowhere, why_there
 from pilothouse.model.objects import Task, Volume
 from pilothouse.model.states import TaskState
 
@@ -31,11 +33,13 @@ class Outcome(msgspec.Struct):
         placed: As they are to be written.
         left: Those that no node suits, with the sentence that says why.
         volumes: Those that got a node with the first task that uses them, as they are to be written, by id.
+        preempted: The placed tasks that are to go, each with the task its room is for, and the reason.
     """
 
     placed: list[Task] = []
     left: list[tuple[Task, str]] = []
     volumes: dict[str, Volume] = {}
+    preempted: list[tuple[Task, str, str]] = []
 
     def note(self, task: Task, why: str) -> None:
         """Note that *task* has no place."""
@@ -54,13 +58,20 @@ def place_requests(fleet: Fleet, wanted: list[Request], outcome: Outcome) -> Non
     while True:
         before = len(outcome.placed)
         _pass(fleet, wanted, outcome)
-        again = [(task, why) for task, why in outcome.left if _waits_for_others(task)]
+        again = {task.id for task, _ in outcome.left if _waits_for_others(task)}
         if not again or len(outcome.placed) == before:
             return
-        tried = {task.id for task, _ in again}
+        wanted = [left for request in wanted if (left := _only(request, again)) is not None]
+        tried = {task.id for request in wanted for task, _ in request.pending}
         outcome.left = [(task, why) for task, why in outcome.left if task.id not in tried]
-        shapes = {task.id: shape for request in wanted for unit in request.units for task, shape in unit}
-        wanted = requests(fleet, [(task, shapes[task.id]) for task, _ in again])
+
+
+def _only(request: Request, some: set[str]) -> Request | None:
+    """Return what of a request is about some tasks: a unit as a whole."""
+    if any(task.id in some for task, _ in request.unit):
+        return request
+    tasks = [task for task in request.tasks if task.id in some]
+    return request._replace(tasks=tasks) if tasks else None
 
 
 def _waits_for_others(task: Task) -> bool:
@@ -73,54 +84,84 @@ def _waits_for_others(task: Task) -> bool:
 
 def _pass(fleet: Fleet, wanted: list[Request], outcome: Outcome) -> None:
     for request in _kin_together(fleet, wanted, outcome):
-        if not request.batch:
-            _place_unit(fleet, request.units[0], outcome)
-        elif len(request.units) == 1 or one_at_a_time(request.lead[1]):
-            for unit in request.units:
-                _place_unit(fleet, unit, outcome)
+        if request.unit:
+            _place_unit(fleet, request.unit, outcome)
+        elif len(request.tasks) == 1 or one_at_a_time(request.shape):
+            for task in request.tasks:
+                _place_unit(fleet, ((task, request.shape),), outcome)
         else:
             _place_batch(fleet, request, outcome)
 
 
-def _place_unit(fleet: Fleet, unit: list[Pending], outcome: Outcome) -> None:
+def _place_unit(fleet: Fleet, unit: tuple[Pending, ...], outcome: Outcome) -> None:
     """Place the tasks of a unit on one node, or none of them."""
     names = frozenset(task.service for task, _ in unit)
+    claims = {task.id: claim for task, _ in unit if (claim := fleet.release(task.id)) is not None}
     cases = [Case(fleet, shape, task, beside=names - {task.service}) for task, shape in unit]
     chosen = choose(cases, 1)
-    if not len(chosen.places):
-        why = nowhere(cases)
-        for task, _ in unit:
-            outcome.note(task, why)
+    if not len(chosen.nodes):
+        _leave(fleet, cases, claims, outcome)
         return
     for case in cases:
         assert case.task is not None
         _settle(fleet, case.shape, [case.task], chosen, outcome)
 
 
+def _leave(fleet: Fleet, cases: list[Case], claims: dict[str, Claim], outcome: Outcome) -> None:
+    """Say why a unit has no place, or for whose room it waits."""
+    task = cases[0].task
+    if len(cases) == 1 and task is not None:
+        claim = claims.get(task.id)
+        if claim is None or not fleet.holds(claim):
+            claim = _take_room(fleet, cases[0], outcome)
+        if claim is not None:
+            fleet.hold(task.id, claim)
+            outcome.note(task, claim.why)
+            return
+    why = nowhere(cases)
+    for case in cases:
+        if case.task is not None:
+            outcome.note(case.task, why)
+
+
+def _take_room(fleet: Fleet, case: Case, outcome: Outcome) -> Claim | None:
+    """Choose the tasks whose room a more important one gets, if there are any."""
+    found = preemption(case, fleet.taken()) if case.task is not None and outranks_any(case) else None
+    if found is None or case.task is None:
+        return None
+    outcome.preempted += [(each.task, case.task.id, why_preempted(case, each)) for each in found.victims]
+    victims = frozenset(each.task.id for each in found.victims)
+    return Claim(found.at, case.need_at(found.at), victims, why_waiting(case, found))
+
+
 def _place_batch(fleet: Fleet, request: Request, outcome: Outcome) -> None:
-    tasks, shape = [unit[0][0] for unit in request.units], request.lead[1]
-    case = Case(fleet, shape)
-    chosen = choose([case], len(tasks))
-    found = len(chosen.places)
-    _settle(fleet, shape, tasks[:found], chosen, outcome)
-    if found < len(tasks):
-        why = nowhere([Case(fleet, shape)])
-        for task in tasks[found:]:
-            outcome.note(task, why)
+    tasks, shape = request.tasks, request.shape
+    chosen = choose([Case(fleet, shape)], len(tasks))
+    found = int(chosen.times.sum())
+    if found:
+        _settle(fleet, shape, tasks[:found], chosen, outcome)
+    why = ""
+    for task in tasks[found:]:
+        claim = None if why else _take_room(fleet, Case(fleet, shape, task), outcome)
+        if claim is not None:
+            fleet.hold(task.id, claim)
+        else:
+            why = why or nowhere([Case(fleet, shape)])
+        outcome.note(task, why if claim is None else claim.why)
 
 
 def _settle(fleet: Fleet, shape: Shape, tasks: list[Task], chosen: Chosen, outcome: Outcome) -> None:
     """Write down and book where *tasks* go."""
-    places = chosen.places.tolist()
-    said = {at: placed_on(fleet, shape, at, chosen.suit) for at in set(places)}
-    nodes = fleet.columns.nodes
+    why, assigned = why_there(fleet, shape, chosen.suit), TaskState.ASSIGNED
+    nodes = [node for at in chosen.nodes.tolist() if (node := fleet.columns.nodes[at]) is not None]
+    where = [(node.id, f"placed on {node.description.hostname or node.id}{why}") for node in nodes]
+    each = itertools.chain.from_iterable(map(itertools.repeat, where, chosen.times.tolist()))
     placed = [
-        replace(task, node_id=node.id, placement_message=said[at], state=TaskState.ASSIGNED)
-        for task, at in zip(tasks, places, strict=True)
-        if (node := nodes[at]) is not None
+        replace(task, node_id=node_id, placement_message=said, state=assigned)
+        for task, (node_id, said) in zip(tasks, each, strict=True)
     ]
     if len(placed) > 1 and not shape.whole:
-        fleet.put_alike(placed, shape, places)
+        fleet.put_alike(placed, shape, chosen.nodes, chosen.times)
     else:
         for task in placed:
             fleet.put_task(task, shape)
@@ -141,9 +182,9 @@ def _kin_together(fleet: Fleet, wanted: list[Request], outcome: Outcome) -> Iter
     """Yield what has to be decided on its own, after having placed together small services that are alike."""
     kin: dict[tuple[bytes, int], list[Request]] = {}
     for request in wanted:
-        shape = request.lead[1]
-        if request.batch and len(request.units) <= _FEW and shape.simple and _has_none(fleet, shape):
-            kin.setdefault((shape.kin, len(request.units)), []).append(request)
+        shape = request.shape
+        if 0 < len(request.tasks) <= _FEW and shape.simple and _has_none(fleet, shape):
+            kin.setdefault((shape.kin, len(request.tasks)), []).append(request)
     together: dict[int, list[Request]] = {}
     done: set[int] = set()
     for alike in kin.values():
@@ -163,16 +204,18 @@ def _has_none(fleet: Fleet, shape: Shape) -> bool:
 
 def _place_kin(fleet: Fleet, alike: list[Request], outcome: Outcome) -> bool:
     """Place the tasks of services that are alike all at once, so that each is spread; return whether that worked."""
-    services, each = len(alike), len(alike[0].units)
-    shape = alike[0].lead[1]
+    services, each = len(alike), len(alike[0].tasks)
+    shape = alike[0].shape
     chosen = choose([Case(fleet, shape)], services * each, services=services)
-    if len(chosen.places) < services * each or not _even(fleet, shape, chosen.places, services):
+    if int(chosen.times.sum()) < services * each or not _even(fleet, shape, chosen, services):
         return False
     # In the order of values and nodes every service takes each so many-th place: so no two of them are near each other.
-    places = chosen.places[_by_level(fleet, shape, chosen.places)]
+    places = chosen.places
+    places = places[_by_level(fleet, shape, places)]
+    once = np.ones(each, np.int64)
     for number, request in enumerate(alike):
-        mine = Chosen(places[number::services], chosen.suit)
-        _settle(fleet, request.lead[1], [unit[0][0] for unit in request.units], mine, outcome)
+        mine = Chosen(places[number::services], once, chosen.suit)
+        _settle(fleet, request.shape, request.tasks, mine, outcome)
     return True
 
 
@@ -181,15 +224,13 @@ def _by_level(fleet: Fleet, shape: Shape, places: Ints) -> Ints:
     return np.lexsort(keys)
 
 
-def _even(fleet: Fleet, shape: Shape, places: Ints, services: int) -> bool:
+def _even(fleet: Fleet, shape: Shape, chosen: Chosen, services: int) -> bool:
     """Whether a service that takes each so many-th place is spread as well as if it were placed alone."""
     if len(shape.placement.spread) > 1 or any(each.targets for each in shape.placement.spread):
         return False
-    if int(np.bincount(places).max()) > services:
-        return False
     for each in shape.placement.spread:
         level = fleet.facts.level(each.level)
-        found = np.bincount(level.codes[places], minlength=len(level.values))
+        found = np.bincount(level.codes[chosen.nodes], weights=chosen.times, minlength=len(level.values))
         used = np.unique(level.codes[fleet.columns.there])
         if math.ceil(int(found[used].max()) / services) - int(found[used].min()) // services > 1:
             return False

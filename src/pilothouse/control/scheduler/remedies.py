@@ -4,6 +4,7 @@ How small a change is: the share of the reservation that would have to go; then 
 a taint, an availability, a limit); then what takes something from others (their room); then waiting.
 """
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from pilothouse.control.scheduler.case import Case
 from pilothouse.control.scheduler.columns import Ints, Mask
 from pilothouse.control.scheduler.roster import Entry
 from pilothouse.control.scheduler.rules import RULES, number
-from pilothouse.control.scheduler.shape import CPU, GENERIC, MEMORY, PIDS, Need
+from pilothouse.control.scheduler.shape import CPU, GENERIC, MEMORY, PIDS
 from pilothouse.errors import InvalidManifestError
 from pilothouse.model.constraints import parse_constraint, satisfies
 from pilothouse.model.matrix import Remedy, RemedyKind
@@ -110,7 +111,9 @@ def _less(case: Case, places: Ints) -> Iterator[_Costed]:
 
 def _reserve_less(kind: str, amount: int, lacking: int) -> str:
     unit, what = _SIZES.get(kind, (1, f"of {kind.removeprefix(GENERIC)}"))
-    return f"{number((amount - lacking) / unit)} instead of {number(amount / unit)} {what}"
+    # Rounded down, so that what is written as it is said does fit.
+    fits_in = math.floor((amount - lacking) * 100 / unit) / 100
+    return f"{number(fits_in)} instead of {number(amount / unit)} {what}"
 
 
 def _room_of_others(case: Case, places: Ints) -> Iterator[_Costed]:
@@ -236,15 +239,6 @@ _PROPOSALS = {
     "pool": _pool,
     "ready": _come_back,
 }
-
-
-def need_text(need: Need) -> str:
-    """Return amounts as people read them: "2 cores and 512 MiB of memory"."""
-    said = []
-    for kind, amount in need:
-        unit, what = _SIZES.get(kind, (1, f"of {kind.removeprefix(GENERIC)}"))
-        said.append(f"{number(amount / unit)} {what}")
-    return " and ".join(said) or "nothing"
 
 
 def _node(case: Case, at: int) -> Node:

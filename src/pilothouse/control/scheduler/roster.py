@@ -7,7 +7,7 @@ from pilothouse.model.objects import PortBinding, Task
 from pilothouse.model.ports import overlap
 from pilothouse.model.states import TaskState
 
-Turn = tuple[int, int, str]
+Turn = int | tuple[int, str]
 """What two tasks of a service share that take turns: a slot; in global modes the node; or a step, which is in none."""
 
 
@@ -90,6 +90,22 @@ class Roster:
             users = self._volumes.setdefault(volume, {})
             users[entry.at] = users.get(entry.at, 0) + 1
 
+    def add_alike(self, tasks: list[Task], shape: Shape, places: list[int]) -> None:
+        """Take in new tasks of one shape that take turns with nobody."""
+        need = shape.need
+        if shape.volumes or not shape.counted or any(task.ports for task in tasks):
+            for task, at in zip(tasks, places, strict=True):
+                self.add(Entry(task, shape, at, need))
+            return
+        self.add(Entry(tasks[0], shape, places[0], need))
+        entries, muster, stopped = self.entries, self.services[shape.service_id], TaskState.SHUTDOWN
+        turns, counts = muster.turns, muster.counts
+        for task, at in zip(tasks[1:], places[1:], strict=True):
+            entries[task.id] = entry = Entry(task, shape, at, need)
+            turns[task.slot or (-1, task.node_id)] = [entry]
+            if task.desired_state is not stopped:
+                counts[at] = counts.get(at, 0) + 1
+
     def remove(self, entry: Entry) -> None:
         """Take out a task that is there, exactly as it was taken in."""
         task, shape = entry.task, entry.shape
@@ -168,7 +184,9 @@ class Roster:
 
 def turn_of(task: Task) -> Turn:
     """Return what *task* takes turns about."""
-    return (task.slot, task.step, "" if task.slot or task.step >= 0 else task.node_id)
+    if task.step >= 0:
+        return (task.step, "")
+    return task.slot or (-1, task.node_id)
 
 
 def _less(counts: dict[int, int], key: int) -> None:

@@ -1,7 +1,7 @@
 """Which pending tasks are decided together: those that have to be on one node, and those that are all alike.
 
-A unit is one task, or the tasks of a slot of services that share a container or a local volume: it fits as a whole or
-waits as a whole. A request is equal units of one service that take turns with nobody, or a single unit.
+A unit is the tasks of a slot of services that share a container or a local volume: it fits as a whole or waits as a
+whole.
 """
 
 from collections.abc import Iterable
@@ -20,50 +20,56 @@ class Request(NamedTuple):
     """What is decided at once.
 
     Attributes:
-        units: Each in the order in which its parts are named; more than one only if they are all alike and single.
+        shape: Of all of *tasks*, or of the first of *unit*.
+        tasks: New ones of one shape that take turns with nobody and may go anywhere; the older first.
+        unit: In place of those: tasks that go together, or one that needs a look of its own.
     """
 
-    units: list[list[Pending]]
+    shape: Shape
+    tasks: list[Task]
+    unit: tuple[Pending, ...] = ()
 
     @property
     def size(self) -> int:
         """How many tasks it is about."""
-        return sum(map(len, self.units))
+        return len(self.unit) or len(self.tasks)
 
     @property
-    def batch(self) -> bool:
-        """Whether its units are alike, fresh and single."""
-        task, _ = self.units[0][0]
-        return len(self.units[0]) == 1 and not task.node_id
-
-    @property
-    def lead(self) -> Pending:
-        """The first task."""
-        return self.units[0][0]
+    def pending(self) -> list[Pending]:
+        """Return its tasks with their shapes."""
+        return list(self.unit) or [(task, self.shape) for task in self.tasks]
 
 
 def requests(fleet: Fleet, pending: Iterable[Pending]) -> list[Request]:
     """Return what to decide, in order: the higher priority first, then the older."""
-    ordered = sorted(pending, key=lambda each: (-each[1].priority, each[0].created_at, each[0].slot, each[0].id))
-    tied = _tied(fleet, ordered)
+    every = list(pending)
+    tied = _tied(fleet, every)
+    placed = fleet.roster.services
     made: list[Request] = []
-    alike: dict[object, Request] = {}
-    done: set[str] = set()
-    for task, shape in ordered:
-        if task.id in done:
-            continue
-        unit = tied.get(task.id)
-        if unit is not None:
-            done.update(other.id for other, _ in unit)
-            made.append(Request([unit]))
-        elif task.node_id or fleet.roster.turn(task):
-            made.append(Request([[(task, shape)]]))
-        elif (known := alike.get(shape)) is not None:
-            known.units.append([(task, shape)])
-        else:
-            alike[shape] = Request([[(task, shape)]])
-            made.append(alike[shape])
+    alike: dict[Shape, list[Task]] = {}
+    for task, shape in every:
+        alone = task.node_id or task.id in fleet.claims
+        if alone or (shape.service_id in placed and fleet.roster.turn(task)):
+            if task.id not in tied:
+                made.append(Request(shape, [], ((task, shape),)))
+        elif task.id not in tied:
+            alike.setdefault(shape, []).append(task)
+    for shape, tasks in alike.items():
+        tasks.sort(key=_age)
+        made.append(Request(shape, tasks))
+    for unit in {id(unit): unit for unit in tied.values()}.values():
+        unit.sort(key=lambda each: (-each[1].priority, *_age(each[0])))
+        made.append(Request(unit[0][1], [], tuple(unit)))
+    made.sort(key=_turn)
     return made
+
+
+def _turn(request: Request) -> tuple[int, float, int, str]:
+    return (-request.shape.priority, *_age(request.unit[0][0] if request.unit else request.tasks[0]))
+
+
+def _age(task: Task) -> tuple[float, int, str]:
+    return (task.created_at, task.slot, task.id)
 
 
 def _tied(fleet: Fleet, pending: list[Pending]) -> dict[str, list[Pending]]:

@@ -19,11 +19,9 @@ _ASKED = 20
 _UNITS = {CPU: (1_000_000_000, "cores"), MEMORY: (1024 * 1024, "MiB of memory"), PIDS: (1, "processes")}
 
 
-def placed_on(fleet: Fleet, shape: Shape, at: int, suit: int) -> str:
-    """Return why a task is on the node at a place."""
-    node = fleet.columns.nodes[at]
-    name = "" if node is None else node.description.hostname or node.id
-    message = f"placed on {name}: {suit} of {len(fleet.columns.place)} nodes suit"
+def why_there(fleet: Fleet, shape: Shape, suit: int) -> str:
+    """Return why tasks are on the nodes they are on, as what follows "placed on NODE"."""
+    message = f": {suit} of {len(fleet.columns.place)} nodes suit"
     if suit < 2:
         return message
     if shape.placement.preferences or any(bond.weight for bond in shape.bonds):

@@ -7,14 +7,16 @@ from collections.abc import Iterable
 import msgspec
 from msgspec.structs import replace
 
-from pilothouse.control.scheduler.fleet import Fleet
+from pilothouse.control.scheduler.case import Case
+from pilothouse.control.scheduler.fleet import Claim, Fleet
 from pilothouse.control.scheduler.place import Outcome, place
 from pilothouse.control.scheduler.shape import Shape, shape_of
-from pilothouse.model.cluster import CLUSTER_ID, Cluster, ClusterSpec
+from pilothouse.model.cluster import CLUSTER_ID, Cluster, ClusterSpec, Disruption, DisruptionKind
 from pilothouse.model.objects import Node, PortBinding, Service, Task, Volume
 from pilothouse.model.states import TaskState
 from pilothouse.store.interface import ReadTx, WriteTx
 
+REQUESTER = "scheduler"
 _MANY = 20
 _NUMBERS = re.compile(r"[0-9.]+")
 _KEPT = 50_000
@@ -32,7 +34,7 @@ class Written(msgspec.Struct):
     refused: list[str] = []
 
 
-def write(tx: WriteTx, outcome: Outcome, fleet: Fleet) -> Written:
+def write(tx: WriteTx, outcome: Outcome, fleet: Fleet, now: float) -> Written:
     """Carry out what was decided on *fleet*, as far as it still holds."""
     written = Written()
     known = {node_id: _is_known(tx, fleet, node_id) for node_id in {task.node_id for task in outcome.placed}}
@@ -47,8 +49,34 @@ def write(tx: WriteTx, outcome: Outcome, fleet: Fleet) -> Written:
         kept = tx.get(Volume, volume.id)
         if kept is not None and placed & set(volume.nodes):
             tx.put(replace(kept, nodes=tuple(dict.fromkeys((*kept.nodes, *volume.nodes)))))
+    for victim, beneficiary, reason in outcome.preempted:
+        _ask_to_go(tx, victim, beneficiary, reason, now)
     _tell(tx, outcome.left)
     return written
+
+
+def _ask_to_go(tx: WriteTx, victim: Task, beneficiary: str, reason: str, now: float) -> None:
+    stored = tx.get(Task, victim.id)
+    if stored is None or stored.state.terminal or tx.get(Disruption, victim.id) is not None:
+        return
+    tx.put(
+        Disruption(
+            id=victim.id, app=victim.app, service=victim.service, kind=DisruptionKind.PREEMPTION, reason=reason,
+            requested_at=now, requested_by=REQUESTER, at_once=True, beneficiary=beneficiary,
+        )
+    )  # fmt: skip
+
+
+def withdraw(tx: WriteTx) -> None:
+    """Delete the scheduler's requests that a task be replaced which are done, or whose beneficiary needs none now."""
+    for request in tx.find(Disruption, requested_by=REQUESTER):
+        task = tx.get(Task, request.id)
+        if task is None or task.state.terminal:
+            tx.delete(request)
+        elif task.desired_state is not TaskState.SHUTDOWN and request.beneficiary:
+            beneficiary = tx.get(Task, request.beneficiary)
+            if beneficiary is None or beneficiary.state is not TaskState.PENDING:
+                tx.delete(request)
 
 
 def _is_known(tx: ReadTx, fleet: Fleet, node_id: str) -> bool:
@@ -75,7 +103,7 @@ class Shapes:
 
     def __init__(self) -> None:
         self._jobs: dict[str, bool] = {}
-        self._known: dict[tuple[str, str, bool, tuple[PortBinding, ...]], Shape] = {}
+        self._known: dict[tuple[str, str, str, bool, tuple[PortBinding, ...]], Shape] = {}
 
     def learn(self, service_id: str, service: Service | None) -> None:
         """Take in a service, its newer form, or that it is gone (None)."""
@@ -86,12 +114,13 @@ class Shapes:
 
     def of(self, task: Task) -> Shape:
         """Return the shape of *task*."""
-        key = (task.service_id, task.fingerprint, task.step < 0, task.ports)
-        if key not in self._known:
+        key = (task.app, task.service, task.fingerprint, task.step < 0, task.ports)
+        shape = self._known.get(key)
+        if shape is None:
             if len(self._known) >= _KEPT:
                 self._known.clear()
-            self._known[key] = shape_of(task, job=self._jobs.get(task.service_id, False))
-        return self._known[key]
+            shape = self._known[key] = shape_of(task, job=self._jobs.get(task.service_id, False))
+        return shape
 
 
 def read_fleet(tx: ReadTx, shapes: Shapes) -> Fleet:
@@ -105,14 +134,31 @@ def read_fleet(tx: ReadTx, shapes: Shapes) -> Fleet:
     for task in tx.find(Task):
         if TaskState.PENDING < task.state <= TaskState.RUNNING:
             fleet.put_task(task, shapes.of(task))
+    _keep_claims(tx, fleet, shapes)
     return fleet
 
 
-def place_now(tx: WriteTx, task_ids: Iterable[str]) -> set[str]:
+def _keep_claims(tx: ReadTx, fleet: Fleet, shapes: Shapes) -> None:
+    """Keep the room that tasks were asked to leave to others before a restart."""
+    asked: dict[str, list[Disruption]] = {}
+    for request in tx.find(Disruption, requested_by=REQUESTER):
+        if request.beneficiary:
+            asked.setdefault(request.beneficiary, []).append(request)
+    for beneficiary, found in asked.items():
+        task = tx.get(Task, beneficiary)
+        there = [entry for request in found if (entry := fleet.roster.entries.get(request.id)) is not None]
+        if task is not None and task.state is TaskState.PENDING and there:
+            victims = frozenset(entry.task.id for entry in there)
+            need = Case(fleet, shapes.of(task), task).need_at(there[0].at)
+            fleet.hold(task.id, Claim(there[0].at, need, victims, task.placement_message))
+
+
+def place_now(tx: WriteTx, task_ids: Iterable[str], now: float = 0.0) -> set[str]:
     """Place those of the tasks that are PENDING on what the transaction sees; return those that no node suits."""
     shapes = Shapes()
     fleet = read_fleet(tx, shapes)
     found = [task for key in task_ids if (task := tx.get(Task, key)) is not None and task.state is TaskState.PENDING]
     outcome = place(fleet, [(task, shapes.of(task)) for task in found])
-    write(tx, outcome, fleet)
+    write(tx, outcome, fleet, now)
+    withdraw(tx)
     return {task.id for task, _ in outcome.left}
