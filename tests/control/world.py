@@ -249,6 +249,9 @@ class World:
     def live(self, service="web"):
         return [task for task in self.tasks(service) if not task.state.terminal]
 
+    def live_everywhere(self):
+        return [task for task in self.find(Task) if not task.state.terminal]
+
     def running(self, service="web"):
         return [task for task in self.tasks(service) if task.state is TaskState.RUNNING]
 

@@ -42,17 +42,17 @@ class Commits:
     """The waiters of one store."""
 
     def __init__(self) -> None:
-        self._waiters: set[Waiter] = set()
+        self._waiters: dict[Waiter, None] = {}  # in the order in which they came
 
     def waiter(self, relevant: Relevant = lambda _commit: True) -> Waiter:
         """Return a waiter for commits that *relevant* accepts; call `forget` when done."""
         made = Waiter(relevant)
-        self._waiters.add(made)
+        self._waiters[made] = None
         return made
 
     def forget(self, waiter: Waiter) -> None:
         """Stop waking *waiter*."""
-        self._waiters.discard(waiter)
+        self._waiters.pop(waiter, None)
 
     async def run(self, store: Store) -> None:
         """Wake waiters as *store* commits, until cancelled."""

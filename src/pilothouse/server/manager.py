@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from pilothouse.clock import Clock
+from pilothouse.control.nodes.draining import drain_loops
 from pilothouse.control.nodes.liveness import Presence
 from pilothouse.control.term import loops
 from pilothouse.governance.secrets.seal import Vault
@@ -24,6 +25,7 @@ from pilothouse.server.cluster.rotating import Own, Rotating
 from pilothouse.server.commits import Commits
 from pilothouse.server.deploy.rollback import restore
 from pilothouse.server.listen import Listener
+from pilothouse.server.returning import activate
 from pilothouse.server.sessions.local import LocalSession
 from pilothouse.server.sessions.registry import Nodes
 from pilothouse.store.interface import Store
@@ -103,6 +105,7 @@ class Manager:
         context = self._leading(term)
         return {
             **loops(context.store, context.clock, context.ids, self._presence),
+            **drain_loops(context.store, context.clock, functools.partial(activate, context)),
             **release_loops(context.store, context.clock, functools.partial(restore, context)),
             "commits": lambda: self._commits.run(self._context.store),
             "allow-list": lambda: pulse("allow-list", self._context.store, context.clock, self.allow_list),

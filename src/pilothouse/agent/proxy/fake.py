@@ -35,7 +35,7 @@ class FakeProxy:
         self.counts: dict[str, tuple[Golden, Golden]] = {}
         self.since: dict[str, float] = {}
         self._busy: dict[str, int] = {}
-        self._changed: set[asyncio.Event] = set()
+        self._changed: dict[asyncio.Event, None] = {}
 
     @property
     def down(self) -> bool:
@@ -48,7 +48,7 @@ class FakeProxy:
         self._wake()
 
     def _wake(self) -> None:
-        for event in self._changed:
+        for event in tuple(self._changed):
             event.set()
 
     @property
@@ -86,13 +86,13 @@ class FakeProxy:
     async def idle(self, task_id: str) -> None:
         """Return once the task has no request."""
         event = asyncio.Event()
-        self._changed.add(event)
+        self._changed[event] = None
         try:
             while self._busy.get(task_id, 0) and not self.down:
                 event.clear()
                 await event.wait()
         finally:
-            self._changed.discard(event)
+            self._changed.pop(event, None)
 
     def serve(self, wanted: Wanted) -> None:
         """Take over what is to be served."""

@@ -28,7 +28,7 @@ def decide(scene: Scene, now: float) -> Decision:
     if scene.leaving:
         _leave(scene, plan)
         return plan.decision()
-    by_key = slots(scene.tasks, scene.fingerprint)
+    by_key = slots(scene.tasks, scene.fingerprint, scene.disruptions)
     keys = wanted_keys(scene.service, scene.tasks, scene.nodes)
     _shrink(scene, set(keys), plan)
     steps.keep(scene, keys, plan)

@@ -4,22 +4,25 @@ from pilothouse.control.orchestrators.scene import Key
 from pilothouse.errors import InvalidManifestError
 from pilothouse.model.constraints import parse_constraint, satisfies
 from pilothouse.model.objects import Availability, Node, Service, Task
+from pilothouse.model.placement import TaintEffect, tolerates
 from pilothouse.model.states import TaskState
 
 
 def wanted(service: Service, tasks: tuple[Task, ...], nodes: tuple[Node, ...]) -> tuple[Key, ...]:
     """Return a slot for each node that meets the constraints, in order of the nodes' ids.
 
-    A drained node gets none. A node that is paused or away gets no new task, but keeps the one it has.
+    A node that is drained, or has a taint that evicts what does not tolerate it, gets none; only the task of a job runs
+    to its end there. A node that is paused, tainted otherwise or away gets no new task, but keeps the one it has.
     """
     present = {task.node_id for task in tasks if not task.state.terminal and task.desired_state < TaskState.SHUTDOWN}
-    return tuple((0, node.id) for node in nodes if _suits(service, node) and _open(node, node.id in present))
+    return tuple((0, node.id) for node in nodes if _suits(service, node) and _open(service, node, node.id in present))
 
 
-def _open(node: Node, present: bool) -> bool:
-    if node.spec.availability is Availability.DRAIN:
-        return False
-    return present or (node.ready and node.spec.availability is Availability.ACTIVE)
+def _open(service: Service, node: Node, present: bool) -> bool:
+    effects = {taint.effect for taint in node.spec.taints if not tolerates(service.spec.task.placement, taint)}
+    if node.spec.availability is Availability.DRAIN or TaintEffect.EVICT in effects:
+        return present and service.spec.mode.job
+    return present or (node.ready and node.spec.availability is Availability.ACTIVE and not effects)
 
 
 def _suits(service: Service, node: Node) -> bool:

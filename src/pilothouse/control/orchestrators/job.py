@@ -1,11 +1,13 @@
 """Jobs: each slot's task runs until it has completed once; a failed one is tried again as its policy says."""
 
 from pilothouse.control.orchestrators.endings import how_it_ended
+from pilothouse.control.orchestrators.moves import has_begun, is_urgent
 from pilothouse.control.orchestrators.plan import Plan
 from pilothouse.control.orchestrators.progress import is_done, report_job
 from pilothouse.control.orchestrators.restart import Next
 from pilothouse.control.orchestrators.scene import Key, Scene, Slot, place_name
 from pilothouse.control.orchestrators.vacancy import Gate, after_resume, fill, release
+from pilothouse.model.objects import Task
 from pilothouse.model.states import TaskState
 
 
@@ -18,12 +20,22 @@ def keep(scene: Scene, by_key: dict[Key, Slot], keys: tuple[Key, ...], plan: Pla
             plan.withdraw(slot, extra, "its slot has another task already")
         for old in slot.outdated:
             plan.withdraw(slot, old, f"the job has changed: {scene.asked_by}")
+        if slot.current is not None and slot.leaving:
+            _stop_if_it_must(scene, slot, slot.current, plan)
         if slot.current is not None:
             release(scene, slot, gate, plan, start_first=False)
         elif slot.vacant and not slot.completed:
             _again(scene, slot, gate, plan)
     if not is_done(scene):
         report_job(scene, by_key, [by_key[key] for key in keys], gate, plan)
+
+
+def _stop_if_it_must(scene: Scene, slot: Slot, task: Task, plan: Plan) -> None:
+    """Let a task that somebody wants elsewhere run to its end, unless it has not begun or its time is over."""
+    request = scene.disruptions[task.id]
+    if task.state >= TaskState.ASSIGNED and (is_urgent(request, plan) or not has_begun(task)):
+        plan.stop(task, request.reason)
+        slot.current, slot.stopping = None, [*slot.stopping, task]
 
 
 def _again(scene: Scene, slot: Slot, gate: Gate, plan: Plan) -> None:

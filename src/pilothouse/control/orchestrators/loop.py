@@ -3,6 +3,7 @@
 from pilothouse.clock import Clock
 from pilothouse.control.orchestrators.passes import affected, look, settle
 from pilothouse.ids import Ids
+from pilothouse.model.cluster import Disruption
 from pilothouse.model.objects import App, Config, Node, Secret, Service, Task
 from pilothouse.model.release import Release
 from pilothouse.model.states import Writer
@@ -36,6 +37,8 @@ class Orchestrator:
         obj = change.object
         if isinstance(obj, Task):
             self._dirty.add(obj.service_id)
+        elif isinstance(obj, Disruption):
+            self._dirty.add(f"{obj.app}/{obj.service}")
         elif isinstance(obj, App):
             self._whole_apps.add(obj.id)
         elif isinstance(obj, (Service, Secret, Config, Release)):

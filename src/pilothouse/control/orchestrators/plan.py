@@ -27,12 +27,22 @@ class Plan:
     def want(self, task: Task, state: TaskState, reason: str) -> None:
         """Want *task* in *state*; nothing if it is wanted so for that reason already."""
         if task.desired_state is not state or task.desired_reason != reason:
-            self._changes.append(Desire(task_id=task.id, state=state, reason=reason))
+            self._desire(Desire(task_id=task.id, state=state, reason=reason))
 
     def stop(self, task: Task, reason: str) -> None:
         """Want *task* stopped; the first reason stays."""
         if task.desired_state is not TaskState.SHUTDOWN and not task.state.terminal:
-            self._changes.append(Desire(task_id=task.id, state=TaskState.SHUTDOWN, reason=reason))
+            self._desire(Desire(task_id=task.id, state=TaskState.SHUTDOWN, reason=reason))
+
+    def _desire(self, desire: Desire) -> None:
+        """Add what is wanted of a task; of two the later one counts, but what is to stop stops for the first reason."""
+        before = next(
+            (each for each in self._changes if isinstance(each, Desire) and each.task_id == desire.task_id), None
+        )
+        if before is None:
+            self._changes.append(desire)
+        elif before.state is not TaskState.SHUTDOWN:
+            self._changes[self._changes.index(before)] = desire
 
     def withdraw(self, slot: Slot, task: Task, reason: str) -> None:
         """Want *task* stopped and take it out of its *slot*, as it will be seen afterwards.

@@ -8,6 +8,7 @@ from collections import defaultdict
 from pilothouse.control.orchestrators.retention import Kept
 from pilothouse.control.orchestrators.scene import slots
 from pilothouse.model.base import Object
+from pilothouse.model.cluster import Disruption
 from pilothouse.model.objects import App, Config, Network, Secret, Service, Task, Volume
 from pilothouse.model.states import TaskState
 from pilothouse.store.interface import ReadTx
@@ -35,6 +36,7 @@ def leftovers(tx: ReadTx, app: str, now: float) -> list[Object]:
             gone += [*tasks, service]
     for tasks in by_service.values():
         gone += [task for task in tasks if task.state.terminal]
+    gone += [request for request in tx.find(Disruption, app=app) if _is_over(tx, request)]
     deleted = {(type(obj), obj.id) for obj in gone}
     left = [task for task in tx.find(Task, app=app) if (Task, task.id) not in deleted]
     kept = Kept(tx, app, left, going=going)
@@ -43,6 +45,12 @@ def leftovers(tx: ReadTx, app: str, now: float) -> list[Object]:
     if stored is not None and stored.removing and _is_empty(tx, stored, deleted):
         gone.append(stored)
     return gone
+
+
+def _is_over(tx: ReadTx, request: Disruption) -> bool:
+    """Whether the task that was to be replaced is gone."""
+    task = tx.get(Task, request.id)
+    return task is None or task.state.terminal
 
 
 def next_expiry(tx: ReadTx, app: str, now: float) -> float | None:

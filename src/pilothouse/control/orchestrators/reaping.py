@@ -4,13 +4,14 @@ from collections.abc import Iterable
 
 from pilothouse.clock import Clock
 from pilothouse.control.orchestrators.reaper import leftovers, next_expiry, unneeded
+from pilothouse.model.cluster import Disruption
 from pilothouse.model.objects import App, Config, Network, Secret, Service, Task, Volume
 from pilothouse.model.release import Release, Traffic
 from pilothouse.model.states import Writer
 from pilothouse.model.wire import ResourceReport
 from pilothouse.store.interface import Change, Commit, ReadTx, Store, WriteTx
 
-_OF_APPS = (Task, Service, Network, Volume, Secret, Config, Release, Traffic)
+_OF_APPS = (Task, Service, Network, Volume, Secret, Config, Release, Traffic, Disruption)
 _KINDS: dict[str, type[Network] | type[Volume]] = {"network": Network, "volume": Volume}
 
 
@@ -26,6 +27,7 @@ class Reaper:
     def survey(self, tx: ReadTx) -> None:
         self._apps.update(app.id for app in tx.find(App))
         self._apps.update(service.app for service in tx.find(Service))
+        self._apps.update(request.app for request in tx.find(Disruption))
 
     def note(self, commit: Commit) -> bool:
         for change in commit.changes:
@@ -67,7 +69,7 @@ def _matters(change: Change) -> bool:
         return obj.state.terminal
     if isinstance(obj, Traffic):
         return change.before is None
-    return isinstance(obj, Release) or bool(getattr(obj, "removing", False))
+    return isinstance(obj, (Release, Disruption)) or bool(getattr(obj, "removing", False))
 
 
 def _delete(tx: WriteTx, app: str, now: float) -> None:

@@ -1,6 +1,7 @@
 """Replicated services: slots 1 to N, each with one task that should run."""
 
 from pilothouse.control.orchestrators.course import Course, course_of
+from pilothouse.control.orchestrators.moves import begin, carry_on
 from pilothouse.control.orchestrators.plan import Plan
 from pilothouse.control.orchestrators.progress import is_done, report
 from pilothouse.control.orchestrators.scene import Key, Scene, Slot, is_ready
@@ -25,7 +26,10 @@ def keep(scene: Scene, by_key: dict[Key, Slot], keys: tuple[Key, ...], plan: Pla
     course = course_of(scene, kept, plan)
     for slot in unsettled:
         for extra in slot.extra:
-            plan.withdraw(slot, extra, "its slot has another task already")
+            called_off = slot.current is not None and extra.replaces == slot.current.id
+            why = "what it was to replace need not go any more" if called_off else "its slot has another task already"
+            plan.withdraw(slot, extra, why)
+    carry_on(scene, unsettled, course, gate, plan)
     withdraw(scene, unsettled, course, gate, plan)
     # Where old tasks are to stay, one may have died beside a new task that is well.
     keeps = course.stage is not None or course.stopped or course.paused
@@ -33,12 +37,13 @@ def keep(scene: Scene, by_key: dict[Key, Slot], keys: tuple[Key, ...], plan: Pla
         _tend(scene, slot, course, gate, plan)
     if any(slot.outdated for slot in unsettled):
         advance(scene, kept, course, gate, plan)
+    begin(scene, kept, course, gate, plan)
     report(scene, by_key, kept, course, gate, plan)
 
 
 def _tend(scene: Scene, slot: Slot, course: Course, gate: Gate, plan: Plan) -> None:
     """See to it that something lives in a slot, and that what waits for nothing but a time or a condition goes on."""
-    release_again(slot, gate, plan)
+    release_again(slot, gate, plan, start_first=course.start_first)
     if slot.vacant:
         if _keeps_both(slot, course) and heal_beside(scene, slot, gate, plan):
             return
@@ -72,4 +77,5 @@ def _at_rest(slot: Slot) -> bool:
         and not slot.outdated
         and not slot.stopping
         and not slot.extra
+        and not slot.leaving
     )

@@ -1,7 +1,10 @@
 """What a decider sees of one service: itself, its tasks, and as much of its neighbours as it needs. Frozen values."""
 
+from collections.abc import Collection
+
 import msgspec
 
+from pilothouse.model.cluster import Disruption
 from pilothouse.model.objects import App, Health, Node, Service, Task
 from pilothouse.model.release import Release
 from pilothouse.model.rollout import Stage
@@ -38,6 +41,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
         step_tasks: Those that run a step, dead ones included; they are in no slot.
         live_dependents: Names of the services that depend on this one, are leaving too and still have live tasks.
         nodes: The nodes a task of a global service may be on; empty in other modes.
+        disruptions: Requests that a task be replaced although it is as it should be, by its id.
+        finite: Its tasks are meant to end: it is a job, or a dependent waits for its completion.
     """
 
     service: Service
@@ -54,6 +59,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     dependencies: dict[str, Neighbour] = {}
     live_dependents: tuple[str, ...] = ()
     nodes: tuple[Node, ...] = ()
+    disruptions: dict[str, Disruption] = {}
+    finite: bool = False
 
     @property
     def stage(self) -> Stage | None:
@@ -69,6 +76,9 @@ class Slot(msgspec.Struct, kw_only=True):
         outdated: Live, meant to live, made from an older spec.
         stopping: Live, told to stop.
         extra: Live, meant to live, made from the present spec, and one too many.
+        leaving: Those of `current` and `outdated` that somebody asked to be replaced where they are.
+        successors: Live, meant to live, each made to take the place of one that leaves; until that one was told to
+            stop they are nothing else, so that a move is seen by nobody who decides about anything else.
         latest: The newest task, dead or alive: the one no other replaces.
         completed: A task made from the present spec ended well.
     """
@@ -78,6 +88,8 @@ class Slot(msgspec.Struct, kw_only=True):
     outdated: list[Task] = []
     stopping: list[Task] = []
     extra: list[Task] = []
+    leaving: list[Task] = []
+    successors: list[Task] = []
     latest: Task | None = None
     completed: bool = False
 
@@ -89,7 +101,12 @@ class Slot(msgspec.Struct, kw_only=True):
     @property
     def live(self) -> list[Task]:
         """Every task of the slot that is not dead."""
-        return [*([self.current] if self.current else []), *self.extra, *self.outdated, *self.stopping]
+        current = [self.current] if self.current else []
+        return [*current, *self.extra, *self.outdated, *self.stopping, *self.successors]
+
+    def successor(self, task: Task) -> Task | None:
+        """Return the one that is to take the place of *task*, which leaves."""
+        return next((each for each in self.successors if each.fingerprint == task.fingerprint), None)
 
 
 def key_of(task: Task) -> Key:
@@ -97,8 +114,8 @@ def key_of(task: Task) -> Key:
     return (task.slot, "" if task.slot else task.node_id)
 
 
-def slots(tasks: tuple[Task, ...], fingerprint: str) -> dict[Key, Slot]:
-    """Return every slot that has or had a task, by its key."""
+def slots(tasks: tuple[Task, ...], fingerprint: str, disrupted: Collection[str] = ()) -> dict[Key, Slot]:
+    """Return every slot that has or had a task, by its key; *disrupted* are the ids of tasks to be replaced."""
     found: dict[Key, Slot] = {}
     dead: dict[Key, list[Task]] = {}
     for task in tasks:
@@ -110,17 +127,24 @@ def slots(tasks: tuple[Task, ...], fingerprint: str) -> dict[Key, Slot]:
             dead.setdefault(key, []).append(task)
             if task.state is TaskState.COMPLETE and task.fingerprint == fingerprint:
                 slot.completed = True
-        elif task.desired_state is TaskState.SHUTDOWN:
-            slot.stopping.append(task)
-        elif task.fingerprint != fingerprint:
-            slot.outdated.append(task)
-        elif slot.current is None:
-            slot.current = task
         else:
-            _add_extra(slot, task)
+            _add_live(slot, task, fingerprint)
     for key, slot in found.items():
+        if disrupted:
+            _set_apart(slot, disrupted)
         slot.latest = _latest(slot, dead.get(key, []))
     return found
+
+
+def _add_live(slot: Slot, task: Task, fingerprint: str) -> None:
+    if task.desired_state is TaskState.SHUTDOWN:
+        slot.stopping.append(task)
+    elif task.fingerprint != fingerprint:
+        slot.outdated.append(task)
+    elif slot.current is None:
+        slot.current = task
+    else:
+        _add_extra(slot, task)
 
 
 def _add_extra(slot: Slot, task: Task) -> None:
@@ -131,8 +155,36 @@ def _add_extra(slot: Slot, task: Task) -> None:
     slot.extra.append(task)
 
 
+def _set_apart(slot: Slot, disrupted: Collection[str]) -> None:
+    """Find the tasks that are to leave, and those that were made to take their places."""
+    current = [*([slot.current] if slot.current else []), *slot.extra]
+    leaving = [task for task in current if task.id in disrupted]
+    if leaving:
+        slot.current, slot.extra = leaving[0], leaving[1:]
+        successor, others = _split(slot.current, [task for task in current if task.id not in disrupted])
+        slot.successors = successor
+        for task in others:
+            _add_extra(slot, task)
+        slot.leaving = [slot.current] if slot.current.id in disrupted else []
+    for old in [task for task in slot.outdated if task.id in disrupted]:
+        successor, _ = _split(old, [task for task in slot.outdated if task.id not in disrupted])
+        slot.leaving = [*slot.leaving, old]
+        slot.successors = [*slot.successors, *successor]
+        slot.outdated = [task for task in slot.outdated if task not in successor]
+
+
+def _split(leaving: Task, others: list[Task]) -> tuple[list[Task], list[Task]]:
+    """Return the one of *others* that was made after *leaving* of the same, if any, and the rest."""
+    later = [
+        each for each in others if each.fingerprint == leaving.fingerprint and each.created_at >= leaving.created_at
+    ]
+    best = sorted(later, key=lambda task: (-task.state, task.created_at, task.id))[:1]
+    return best, [each for each in others if each not in best]
+
+
 def _latest(slot: Slot, dead: list[Task]) -> Task | None:
-    if slot.current is not None and not slot.extra and not slot.outdated and not slot.stopping:
+    alone = not (slot.extra or slot.outdated or slot.stopping or slot.successors)
+    if slot.current is not None and alone:
         return slot.current
     every = [*dead, *slot.live]
     replaced = {task.replaces for task in every}

@@ -2,10 +2,11 @@
 
 from pilothouse.control.orchestrators.decide import wanted_keys
 from pilothouse.control.orchestrators.scene import Neighbour, Scene
+from pilothouse.model.cluster import Disruption
 from pilothouse.model.fingerprint import fingerprint
 from pilothouse.model.objects import App, Config, Node, Secret, Service, Task
 from pilothouse.model.release import Release, release_id
-from pilothouse.model.spec import Mode, Strategy
+from pilothouse.model.spec import Condition, Mode, Strategy
 from pilothouse.model.states import TaskState
 from pilothouse.model.strategy import goes_in_stages
 from pilothouse.store.interface import ReadTx
@@ -25,6 +26,7 @@ class Scenes:
         self._members: dict[str, list[Service]] = {}
         self._dependents: dict[str, dict[str, list[str]]] = {}
         self._nodes: tuple[Node, ...] | None = None
+        self._requests: dict[str, dict[str, Disruption]] | None = None
 
     def service(self, service_id: str) -> Service | None:
         """Return a service by its id."""
@@ -81,6 +83,14 @@ class Scenes:
         if self._nodes is None:
             self._nodes = tuple(self._tx.find(Node))
         return self._nodes
+
+    def disruptions(self, service_id: str) -> dict[str, Disruption]:
+        """Return the requests that tasks of a service be replaced, by the task's id; there are few at any time."""
+        if self._requests is None:
+            self._requests = {}
+            for request in self._tx.find(Disruption):
+                self._requests.setdefault(f"{request.app}/{request.service}", {})[request.id] = request
+        return self._requests.get(service_id, {})
 
     def fingerprint(self, service: Service) -> str:
         """Return the fingerprint the tasks of a service should have now."""
@@ -156,7 +166,15 @@ class Scenes:
             dependencies={edge.service: self._neighbour(service, edge.service) for edge in service.spec.depends_on},
             live_dependents=self._live_dependents(service, app) if leaving else (),
             nodes=self.nodes() if _is_global(service) else (),
+            disruptions=self.disruptions(service_id),
+            finite=service.spec.mode.job or self._is_awaited(service),
         )
+
+    def _is_awaited(self, service: Service) -> bool:
+        """Whether a dependent waits until tasks of *service* have completed."""
+        dependents = (self.service(each) for each in self._edges(service.app).get(service.name, ()))
+        edges = (edge for other in dependents if other is not None for edge in other.spec.depends_on)
+        return any(edge.service == service.name and edge.condition is Condition.COMPLETED for edge in edges)
 
     def _neighbour(self, service: Service, name: str) -> Neighbour:
         other = self.service(f"{service.app}/{name}")

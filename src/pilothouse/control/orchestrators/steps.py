@@ -10,6 +10,7 @@ from pilothouse.control.orchestrators.dependencies import unmet
 from pilothouse.control.orchestrators.endings import how_it_ended
 from pilothouse.control.orchestrators.plan import Plan
 from pilothouse.control.orchestrators.scene import Key, Scene
+from pilothouse.model.cluster import Disruption
 from pilothouse.model.names import display_name, step_name
 from pilothouse.model.objects import Task
 from pilothouse.model.rollout import Evidence, StepRecord
@@ -34,6 +35,10 @@ def keep(scene: Scene, keys: tuple[Key, ...], plan: Plan) -> None:
     for task in others:
         if _can_be_called_off(task):
             plan.stop(task, f"overtaken before it began: {scene.asked_by}")
+    for task in live:
+        request = scene.disruptions.get(task.id)
+        if request is not None and task.state >= TaskState.ASSIGNED and _must_go(task, request, plan):
+            plan.stop(task, request.reason)
     # What no node knows of is dead by being called off.
     others = [task for task in others if task.state >= TaskState.ASSIGNED]
     if index is None:
@@ -151,6 +156,14 @@ def _is_live(scene: Scene, index: int) -> bool:
         (task.fingerprint, task.step) == (scene.fingerprint, index) and not task.state.terminal
         for task in scene.step_tasks
     )
+
+
+def _must_go(task: Task, request: Disruption, plan: Plan) -> bool:
+    """Whether a step that somebody wants elsewhere is stopped: it runs to its end unless its time is over."""
+    if request.deadline is not None:
+        plan.look_again(request.deadline)
+    late = request.deadline is not None and request.deadline <= plan.now
+    return request.at_once or late or task.state < TaskState.STARTING
 
 
 def _can_be_called_off(task: Task) -> bool:

@@ -26,7 +26,9 @@ def withdraw(scene: Scene, slots: list[Slot], course: Course, gate: Gate, plan: 
             # Only the better of two tasks of an overtaken update stays until a newer one is ready.
             best = max(slot.outdated, key=lambda old: (is_ready(old), old.state, -old.created_at, old.id))
             for old in [old for old in slot.outdated if old is not best]:
-                plan.withdraw(slot, old, f"overtaken: the service has changed again: {scene.asked_by}")
+                moved = old.replaces == best.id and old.fingerprint == best.fingerprint and course.keeps_old(slot)
+                why = f"overtaken: the service has changed again: {scene.asked_by}"
+                plan.withdraw(slot, old, "what it was to replace need not go any more" if moved else why)
         free = not (course.stopped or course.paused) and course.admits(slot)
         if free and _never_ran(scene, slot) and not gate.keeps(slot.outdated[0]):
             plan.withdraw(slot, slot.outdated[0], f"never ran, and the service has changed since: {scene.asked_by}")
@@ -38,6 +40,20 @@ def awaits_its_turn(scene: Scene, slot: Slot, course: Course, gate: Gate) -> boo
     if new is None or not slot.outdated or new.desired_state is not TaskState.READY:
         return False
     return not (course.start_first and _follows_a_new_one(scene, new, gate))
+
+
+def goes_on(slot: Slot, course: Course, gate: Gate) -> bool:
+    """Whether the update may replace what is old in *slot*, sooner or later."""
+    return not (course.stopped or course.paused or gate.first) and course.admits(slot)
+
+
+def has_more_to_do(scene: Scene, wanted: list[Slot], course: Course, gate: Gate) -> bool:
+    """Whether the update has yet to come to one of *wanted*."""
+    return any(
+        goes_on(slot, course, gate) and (_is_idle(scene, slot) or awaits_its_turn(scene, slot, course, gate))
+        for slot in wanted
+        if slot.outdated
+    )
 
 
 def advance(scene: Scene, wanted: list[Slot], course: Course, gate: Gate, plan: Plan) -> None:
@@ -53,10 +69,19 @@ def advance(scene: Scene, wanted: list[Slot], course: Course, gate: Gate, plan: 
         for slot in wanted
         if course.admits(slot) and (_is_idle(scene, slot) or awaits_its_turn(scene, slot, course, gate))
     ]
-    # What does not run well goes first, then what is prepared; what has failed already, as far as it may, goes last.
-    queue.sort(key=lambda slot: (slot.key in course.failed, is_ready(slot.outdated[0]), slot.current is None, slot.key))
+    # What does not run well goes first, then what must leave its node, then what is prepared; what has failed already,
+    # as far as it may, goes last.
+    queue.sort(
+        key=lambda slot: (
+            slot.key in course.failed,
+            is_ready(slot.outdated[0]),
+            not slot.leaving,
+            slot.current is None,
+            slot.key,
+        )
+    )
     width = course.rule.parallelism if course.stage is None else len(wanted)
-    room = width - sum(_in_motion(scene, slot, course, gate, plan) for slot in wanted)
+    room = width - sum(in_motion(scene, slot, course, gate, plan) for slot in wanted)
     if room > 0 and _in_delay(wanted, course, plan):
         room = 0
     room = max(0, room)
@@ -112,8 +137,13 @@ def _is_idle(scene: Scene, slot: Slot) -> bool:
 
 
 def _has_tried(scene: Scene, slot: Slot) -> bool:
-    """Whether the newest task of a slot was made from the present spec."""
-    return slot.latest is not None and slot.latest.fingerprint == scene.fingerprint
+    """Whether the newest task of a slot was made from the present spec, and was not called off before it began."""
+    latest = slot.latest
+    return latest is not None and latest.fingerprint == scene.fingerprint and not _was_called_off(latest)
+
+
+def _was_called_off(task: Task) -> bool:
+    return task.desired_state is TaskState.SHUTDOWN and task.status.started_at is None
 
 
 def _came_back(slot: Slot) -> bool:
@@ -124,11 +154,14 @@ def _came_back(slot: Slot) -> bool:
 
 def _follows_a_new_one(scene: Scene, new: Task, gate: Gate) -> bool:
     before = gate.predecessor(new)
-    return new.failures > 0 or (before is not None and before.fingerprint == scene.fingerprint)
+    tried = before is not None and before.fingerprint == scene.fingerprint and not _was_called_off(before)
+    return new.failures > 0 or tried
 
 
-def _in_motion(scene: Scene, slot: Slot, course: Course, gate: Gate, plan: Plan) -> bool:
-    """Whether the rollout works on a slot, or the slot is short of a task for another reason."""
+def in_motion(scene: Scene, slot: Slot, course: Course, gate: Gate, plan: Plan) -> bool:
+    """Whether the rollout or a move works on a slot, or the slot is short of a task for another reason."""
+    if slot.successors:
+        return True
     if _is_idle(scene, slot) or awaits_its_turn(scene, slot, course, gate):
         return False
     if slot.current is not None and slot.current.desired_state is TaskState.RUNNING:

@@ -161,7 +161,7 @@ def release(scene: Scene, slot: Slot, gate: Gate, plan: Plan, *, start_first: bo
         return
     before = [] if start_first else [*slot.stopping, *slot.outdated]
     if before:
-        plan.want(task, TaskState.READY, _behind(before[0]))
+        plan.want(task, TaskState.READY, behind(before[0]))
         return
     holds = gate.holds(gate.predecessor(task))
     if holds:
@@ -170,13 +170,16 @@ def release(scene: Scene, slot: Slot, gate: Gate, plan: Plan, *, start_first: bo
     plan.want(task, TaskState.RUNNING, "nothing holds it back any more")
 
 
-def release_again(slot: Slot, gate: Gate, plan: Plan) -> None:
+def release_again(slot: Slot, gate: Gate, plan: Plan, *, start_first: bool) -> None:
     """Let a task of an older spec that was made again as it was run, once its wait is over."""
     for old in slot.outdated:
         if old.desired_state is not TaskState.READY or not gate.has_run(old):
             continue
+        before = [] if start_first else [task for task in slot.stopping if task.fingerprint == old.fingerprint]
         if old.not_before > plan.now:
             plan.look_again(old.not_before)
+        elif before:
+            plan.want(old, TaskState.READY, behind(before[0]))
         elif not gate.as_before(old):
             plan.want(old, TaskState.RUNNING, "nothing holds it back any more")
 
@@ -188,7 +191,7 @@ def create_beside(
     reason = f"replaces {old.id}, because the service has changed: {scene.asked_by}"
     held = gate.first
     if not start_first:
-        state, why = TaskState.READY, _behind(old)
+        state, why = TaskState.READY, behind(old)
     elif ahead:
         state, why = TaskState.READY, "is prepared ahead and starts once those before it are ready"
     elif held:
@@ -212,7 +215,7 @@ def _create(scene: Scene, slot: Slot, verdict: Verdict, gate: Gate, plan: Plan, 
     if verdict.not_before > plan.now:
         state, why = TaskState.READY, waiting_reason(verdict.failures, verdict.not_before - plan.now)
     elif in_the_way:
-        state, why = TaskState.READY, _behind(in_the_way[0])
+        state, why = TaskState.READY, behind(in_the_way[0])
     elif holds:
         state, why = TaskState.READY, f"waits for {holds}"
     return Create(
@@ -228,5 +231,6 @@ def _create(scene: Scene, slot: Slot, verdict: Verdict, gate: Gate, plan: Plan, 
     )
 
 
-def _behind(old: Task) -> str:
+def behind(old: Task) -> str:
+    """Return what the replacement of *old* waits for that may not run beside it."""
     return f"waits until the task it replaces ({old.id}) has stopped"

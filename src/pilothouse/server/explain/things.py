@@ -1,5 +1,6 @@
 """Why nodes, networks, volumes, files and grants are as they are."""
 
+from pilothouse.control.nodes.drain import drain_sentence
 from pilothouse.control.orchestrators.reaper import used_networks, used_volumes
 from pilothouse.model.api import Explanation
 from pilothouse.model.counts import count
@@ -27,7 +28,7 @@ def explain_node(tx: ReadTx, node: Node, now: float) -> Explanation:
         object=f"node/{node.id}",
         sentence=sentence(
             f"{name} is {state}: {node.message or 'no agent has connected yet'}", limits,
-            f"{count(len(tasks), 'task')} on it", change,
+            f"{count(len(tasks), 'task')} on it", drain_sentence(tx, node), change,
         ),
         causes=tuple(node.description.warnings),
         facts=(
