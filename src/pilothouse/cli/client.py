@@ -52,6 +52,10 @@ class Client:
         """Return what the server is."""
         return self._get("/v1/info", api.Info)
 
+    def store(self) -> api.StoreStatus:
+        """Return where the state is kept, and how that is."""
+        return self._get("/v1/store", api.StoreStatus)
+
     def app(self, name: str) -> api.AppView:
         """Return one app."""
         return self._get(f"/v1/apps/{_part(name)}", api.AppView)

@@ -47,6 +47,7 @@ _COMMANDS = {
     "agent": "agent",
     "provision": "provision",
     "server": "server",
+    "store": "store",
     "backup": "backup",
     "restore": "restore",
     "check": "check",

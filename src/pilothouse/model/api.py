@@ -265,6 +265,56 @@ class CheckResult(Value, frozen=True, kw_only=True):
     message: str
 
 
+class StoreMember(Value, frozen=True, kw_only=True):
+    """One member of a replicated store.
+
+    Attributes:
+        id: In hexadecimal.
+        name: Its manager's, "" until it has started for the first time.
+        peers, clients: URLs where other members and managers reach it.
+        learner: It follows but has no vote.
+        trouble: Why it could not be asked, or "".
+        leads: It leads the members, which says nothing of which manager leads.
+        bytes, used_bytes: Of its file, and of what in it is needed.
+        alarms: "no space" or "corrupt".
+    """
+
+    id: str
+    name: str
+    peers: tuple[str, ...] = ()
+    clients: tuple[str, ...] = ()
+    learner: bool = False
+    trouble: str = ""
+    leads: bool = False
+    version: str = ""
+    bytes: int = 0
+    used_bytes: int = 0
+    term: int = 0
+    applied: int = 0
+    alarms: tuple[str, ...] = ()
+
+
+class StoreStatus(Value, frozen=True, kw_only=True):
+    """Where the state is kept and how that is.
+
+    Attributes:
+        kind: "sqlite", "etcd" or "memory".
+        stale_since: Since when most members cannot be reached, so that answers may be old; None while they can.
+        leader: The manager that leads, as far as is known, or "".
+        epoch: Of its term.
+        members: Of a replicated store.
+        message: Why they could not be listed, or "".
+    """
+
+    kind: str
+    revision: int
+    stale_since: float | None = None
+    leader: str = ""
+    epoch: int = 0
+    members: tuple[StoreMember, ...] = ()
+    message: str = ""
+
+
 class Finding(Value, frozen=True, kw_only=True):
     """One line of `pilothouse doctor`: *level* is "ok", "warning" or "error"."""
 

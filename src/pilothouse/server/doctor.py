@@ -31,10 +31,18 @@ class FileSeen(msgspec.Struct, frozen=True):
 
 
 def findings(
-    nodes: tuple[Node, ...], connected: tuple[str, ...], disks: tuple[DiskSeen, ...], files: tuple[FileSeen, ...]
+    nodes: tuple[Node, ...],
+    connected: tuple[str, ...],
+    disks: tuple[DiskSeen, ...],
+    files: tuple[FileSeen, ...],
+    members: tuple[Finding, ...] = (),
 ) -> tuple[Finding, ...]:
-    """Return everything worth saying, errors first; a subject that is fine gets one line too."""
+    """Return everything worth saying, errors first; a subject that is fine gets one line too.
+
+    *members* is what the store's members are said to be like.
+    """
     found = [
+        *members,
         *(one for node in nodes for one in node_findings(node, connected=node.id in connected)),
         *(disk(seen) for seen in disks),
         *(permissions(seen) for seen in files),

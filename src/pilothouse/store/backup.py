@@ -10,7 +10,7 @@ import pathlib
 import shutil
 import sqlite3
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from hashlib import blake2b
 from typing import IO
@@ -22,6 +22,7 @@ from pilothouse.model.base import Object
 from pilothouse.model.objects import Secret
 from pilothouse.model.release import FileVersion
 from pilothouse.store import rows
+from pilothouse.store.copy import Whole, write_file
 from pilothouse.store.database import check_schema, connect, load, translate
 from pilothouse.store.directory import (
     FILE,
@@ -110,15 +111,29 @@ def write_backup(source: pathlib.Path, target: pathlib.Path, now: float) -> Mani
         InvalidRequestError: *target* exists already.
         StoreFullError, StoreUnavailableError, StoreCorruptError: It could not be copied, or is damaged.
     """
+
+    def copy_file(copy: pathlib.Path) -> None:
+        private_file(copy)
+        with closing(connect(source, "ro")) as old, closing(sqlite3.connect(copy)) as new:
+            # In one step, so that it is one snapshot, whatever is written meanwhile.
+            old.backup(new, pages=-1)
+
+    return _pack(copy_file, target, now)
+
+
+def write_backup_of(whole: Whole, target: pathlib.Path, now: float) -> Manifest:
+    """Write *whole* to the new file *target* as `write_backup` would; raises the same."""
+    return _pack(lambda copy: write_file(copy, whole), target, now)
+
+
+def _pack(make: Callable[[pathlib.Path], None], target: pathlib.Path, now: float) -> Manifest:
+    """Have a store file made, check it, and put it into *target* behind the line that says what it is."""
     if target.exists():
         raise InvalidRequestError(f"{target} exists already; name a file that does not, so that no backup is lost")
     copy, whole = (target.with_name(target.name + suffix) for suffix in (".copy", ".part"))
     try:
         with _errors_about(target):
-            private_file(copy)
-            with closing(connect(source, "ro")) as old, closing(sqlite3.connect(copy)) as new:
-                # In one step, so that it is one snapshot, whatever is written meanwhile.
-                old.backup(new, pages=-1)
+            make(copy)
             found = verify(copy, live=False)
             manifest = Manifest(
                 pilothouse_backup=_FORMAT,

@@ -204,6 +204,10 @@ class Database:
                 run.execute("ROLLBACK")
             raise
 
+    def read_commits(self) -> tuple[Commit, ...]:
+        """Return every kept commit, oldest first."""
+        return read_commits(self._connection, 0, self.revision, self.revision)
+
     def forget(self, revision: int, limit: int) -> int:
         """Delete up to *limit* of the oldest commits up to *revision*; return how many are left to delete."""
         first = self._connection.execute("SELECT min(revision) FROM commits").fetchone()[0]

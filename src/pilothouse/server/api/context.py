@@ -3,7 +3,7 @@
 import asyncio
 import pathlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -12,10 +12,11 @@ from pilothouse.governance.identity.joining.limiter import Limiter
 from pilothouse.governance.secrets.seal import Vault
 from pilothouse.ids import Ids
 from pilothouse.link.credentials import Credentials
+from pilothouse.model.api import Finding, StoreMember
 from pilothouse.server.cluster.founding import Founded
 from pilothouse.server.commits import Commits
 from pilothouse.server.sessions.registry import Nodes
-from pilothouse.store.interface import Store
+from pilothouse.store.interface import Leader, Store
 
 MOST_RECORDED = 60
 """So many refused joins a minute are put on record, whoever asked; the log has all."""
@@ -33,6 +34,23 @@ class Keeping(Protocol):
         ...
 
 
+@runtime_checkable
+class Replicated(Protocol):
+    """The optional powers of a store that several managers share."""
+
+    async def members(self) -> tuple[StoreMember, ...]:
+        """Return how every member is."""
+        ...
+
+    async def findings(self) -> tuple[Finding, ...]:
+        """Return what is to be said about them."""
+        ...
+
+    async def leader(self) -> Leader | None:
+        """Return which manager leads."""
+        ...
+
+
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """The manager as the API sees it.
 
@@ -40,7 +58,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         keeping: The store's powers to be copied and examined; None if it has none (in memory).
         closing: Set when the server stops; streams end then.
         data_directory: Where the platform keeps its state, or None if nowhere.
-        store_name: "sqlite" or "memory".
+        store_name: "sqlite", "etcd" or "memory".
         node_id: This machine, as a node.
         credentials: Where this machine keeps its key and certificates, or None if nowhere.
         guesses: Who brought wrong join tokens lately.

@@ -10,17 +10,18 @@ from pilothouse.governance.identity.permissions import Permission
 from pilothouse.governance.secrets.seal import KEY_FILE
 from pilothouse.model.api import Finding, Page
 from pilothouse.model.objects import Node
-from pilothouse.server.api.context import Context
+from pilothouse.server.api.context import Context, Replicated
 from pilothouse.server.api.route import Call, Paged, Route
 from pilothouse.server.doctor import DiskSeen, FileSeen, findings
 
 
 async def doctor(call: Call[Paged, None]) -> Page[Finding]:
-    """Return what is worth saying about nodes, engine, disk and permissions."""
+    """Return what is worth saying about nodes, engine, store, disk and permissions."""
     context = call.context
     nodes = await context.store.view(lambda tx: tuple(tx.find(Node)))
     disks, files = await asyncio.to_thread(_look, context)
-    return Page(items=findings(nodes, context.nodes.connected, disks, files))
+    members = await context.keeping.findings() if isinstance(context.keeping, Replicated) else ()
+    return Page(items=findings(nodes, context.nodes.connected, disks, files, members))
 
 
 def _look(context: Context) -> tuple[tuple[DiskSeen, ...], tuple[FileSeen, ...]]:

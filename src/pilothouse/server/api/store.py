@@ -1,16 +1,17 @@
-"""The platform's own state: a copy of it, and whether it is whole."""
+"""The platform's own state: where it is kept, a copy of it, and whether it is whole."""
 
 import asyncio
 import pathlib
 import tempfile
 
-from pilothouse.errors import InvalidRequestError
+from pilothouse.errors import InvalidRequestError, PilothouseError
 from pilothouse.governance.audit.record import Entry, record
 from pilothouse.governance.identity.permissions import Permission
-from pilothouse.model.api import CheckResult
+from pilothouse.model.api import CheckResult, StoreStatus
 from pilothouse.model.states import Writer
-from pilothouse.server.api.context import Context, Keeping
+from pilothouse.server.api.context import Context, Keeping, Replicated
 from pilothouse.server.api.route import BYTES, Call, NoQuery, Route, Stream, Write
+from pilothouse.store.interface import Leader, Staleness
 
 CHUNK = 256 * 1024
 
@@ -52,6 +53,29 @@ async def check(call: Call[NoQuery, None]) -> CheckResult:
     return CheckResult(ok=not wrong, message=wrong or "the store is whole")
 
 
+async def status(call: Call[NoQuery, None]) -> StoreStatus:
+    """Return where the state is, who leads, and how each member is; members that do not answer say so."""
+    context = call.context
+    revision = await context.store.view(lambda tx: tx.revision)
+    stale_since = context.store.stale_since if isinstance(context.store, Staleness) else None
+    plain = StoreStatus(kind=context.store_name, revision=revision, stale_since=stale_since)
+    if not isinstance(context.keeping, Replicated):
+        return plain
+    try:
+        leader = await context.keeping.leader() or Leader("", 0)
+        members = await context.keeping.members()
+    except PilothouseError as error:
+        return StoreStatus(kind=plain.kind, revision=revision, stale_since=stale_since, message=str(error))
+    return StoreStatus(
+        kind=plain.kind,
+        revision=revision,
+        stale_since=stale_since,
+        leader=leader.name,
+        epoch=leader.epoch,
+        members=members,
+    )
+
+
 def _keeping(context: Context) -> Keeping:
     if context.keeping is None or context.data_directory is None:
         raise InvalidRequestError("this server keeps its state in memory, so there is nothing to copy")
@@ -76,5 +100,14 @@ ROUTES = (
         permission=Permission.SERVER_ADMIN,
         handler=check,
         answer=CheckResult,
+    ),
+    Route(
+        method="GET",
+        path="/v1/store",
+        name="store.read",
+        summary="Where the state is kept, who leads, and how the members of a replicated store are",
+        permission=Permission.SERVER_READ,
+        handler=status,
+        answer=StoreStatus,
     ),
 )

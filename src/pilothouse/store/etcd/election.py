@@ -43,7 +43,7 @@ _LOOK_SECONDS = 0.5
 _CALL_SECONDS = 1.5
 
 
-class _Claim(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True):
     """The value of the keys about who leads."""
 
     name: str
@@ -51,13 +51,23 @@ class _Claim(msgspec.Struct, frozen=True):
     token: str = ""
 
 
-_CLAIM = msgspec.json.Decoder(_Claim)
+_CLAIM = msgspec.json.Decoder(Claim)
+
+
+def encode_claim(claim: Claim) -> bytes:
+    """Return the value of a key about who leads."""
+    return msgspec.json.encode(claim)
+
+
+def decode_claim(value: bytes) -> Claim:
+    """Return what `encode_claim` wrote."""
+    return _CLAIM.decode(value)
 
 
 class EtcdTerm:
     """Keeps `store.interface.Leadership`."""
 
-    def __init__(self, store: EtcdStore, claim: _Claim, fence: Fence, lease: int, began: float) -> None:
+    def __init__(self, store: EtcdStore, claim: Claim, fence: Fence, lease: int, began: float) -> None:
         self.epoch = claim.epoch
         self.store: Store = TermStore(store, fence)
         self._own = store
@@ -123,7 +133,7 @@ class EtcdTerm:
         # Members of some versions confirm a lease that was taken back.
         terms = await client.call(TXN, rpc.TxnRequest(success=[read(layout.leader)]), _CALL_SECONDS)
         found = terms.responses[0].response_range.kvs
-        return bool(found) and _CLAIM.decode(found[0].value) == self._claim
+        return bool(found) and decode_claim(found[0].value) == self._claim
 
 
 class EtcdElection:
@@ -155,7 +165,7 @@ class EtcdElection:
         found, _ = await self._look()
         if found is None:
             return None
-        claim = _CLAIM.decode(found.value)
+        claim = decode_claim(found.value)
         return Leader(claim.name, claim.epoch)
 
     async def _look(self) -> tuple[rpc.KeyValue | None, rpc.KeyValue | None]:
@@ -169,11 +179,11 @@ class EtcdElection:
     async def _stand(self, name: str, epoch: rpc.KeyValue | None) -> EtcdTerm | None:
         """Try to begin a term; return None if somebody else did."""
         client, layout = self._store.client, self._store.layout
-        last = 0 if epoch is None else _CLAIM.decode(epoch.value).epoch
-        claim = _Claim(name, last + 1, self._ids.new())
+        last = 0 if epoch is None else decode_claim(epoch.value).epoch
+        claim = Claim(name, last + 1, self._ids.new())
         began = self._clock.monotonic()
         lease = (await client.call(LEASE_GRANT, rpc.LeaseGrantRequest(TTL=LEASE_SECONDS), _CALL_SECONDS)).ID
-        value = msgspec.json.encode(claim)
+        value = encode_claim(claim)
         asked = rpc.TxnRequest(
             compare=[
                 compare_place(layout.leader, 0),

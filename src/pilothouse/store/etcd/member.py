@@ -19,12 +19,16 @@ from pilothouse import log
 from pilothouse.clock import Clock
 from pilothouse.errors import InvalidRequestError, StoreUnavailableError
 from pilothouse.store.directory import private_file, sync_directory
+from pilothouse.store.etcd.client import EtcdClient, Security, plain, read_security
 
 VARIABLE = "PILOTHOUSE_ETCD"
 MISSING = (
     "etcd, which keeps the state of several managers, is not installed: install etcd-server 3.4 or newer (3.5.28 or "
     f"newer is recommended), or set {VARIABLE} to the path of its program"
 )
+SERVER_NAME = "manager.pilothouse.internal"
+"""What every manager's certificate is for, whatever its address."""
+
 PEER_OFFSET, CLIENT_OFFSET = 2, 3
 """From the port of a manager's API to those of its member."""
 
@@ -47,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         cluster: What it is told of the members at its first start, itself included: names and peers.
         joins: The others run already and know of it; otherwise they begin together.
         cluster_name: Its id, so that members of two never mix.
+        others: URLs where managers reach the other members, as last heard.
         authorities, certificate, key: Paths of PEM files; "" for none, which is for tests on the loopback device.
     """
 
@@ -56,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cluster: dict[str, str]
     joins: bool = False
     cluster_name: str = "pilothouse"
+    others: tuple[str, ...] = ()
     authorities: str = ""
     certificate: str = ""
     key: str = ""
@@ -255,6 +261,25 @@ class Member:
                     file.truncate(0)
                 with self.log_file.open("ab") as file:
                     file.write(kept)
+
+
+def client_of(member: Member, clock: Clock) -> EtcdClient:
+    """Return a client that asks the member of this machine first.
+
+    Raises:
+        InvalidRequestError: It is not configured.
+    """
+    settings = member.settings
+    if settings is None:
+        raise InvalidRequestError(f"{member.directory} holds no member's configuration")
+    known = settings
+
+    def security() -> Security:
+        authorities, certificate, key = map(pathlib.Path, (known.authorities, known.certificate, known.key))
+        return read_security(authorities, certificate, key, SERVER_NAME)
+
+    endpoints = [known.url(known.client), *known.others]
+    return EtcdClient(endpoints, clock, security if known.certificate else plain)
 
 
 def _began(pid: int) -> int | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from pilothouse.errors import ConflictError, PilothouseError, QuorumLostError, StoreUnavailableError
-from pilothouse.model.api import Finding
+from pilothouse.model.api import Finding, StoreMember
 from pilothouse.store.etcd import rpc_pb2 as rpc
 from pilothouse.store.etcd.client import (
     ALARM,
@@ -31,35 +31,7 @@ LARGE_BYTES = 2 << 30
 NOSPACE, CORRUPT = 1, 2
 
 
-class MemberStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How one member is.
-
-    Attributes:
-        id: In hexadecimal.
-        name: "" until it has started for the first time.
-        learner: It follows but has no vote.
-        trouble: Why it could not be asked, or "".
-        leads: It leads the members, which says nothing of which manager leads.
-        bytes, used_bytes: Of its file, and of what in it is needed.
-        alarms: "no space" or "corrupt".
-    """
-
-    id: str
-    name: str
-    peers: tuple[str, ...]
-    clients: tuple[str, ...]
-    learner: bool = False
-    trouble: str = ""
-    leads: bool = False
-    version: str = ""
-    bytes: int = 0
-    used_bytes: int = 0
-    term: int = 0
-    applied: int = 0
-    alarms: tuple[str, ...] = ()
-
-
-async def status(client: EtcdClient) -> tuple[MemberStatus, ...]:
+async def status(client: EtcdClient) -> tuple[StoreMember, ...]:
     """Return how every member is; those that do not answer are named too.
 
     Raises:
@@ -84,8 +56,8 @@ async def status(client: EtcdClient) -> tuple[MemberStatus, ...]:
     )
 
 
-async def _one(client: EtcdClient, member: rpc.Member) -> MemberStatus:
-    known = MemberStatus(
+async def _one(client: EtcdClient, member: rpc.Member) -> StoreMember:
+    known = StoreMember(
         id=f"{member.ID:x}",
         name=member.name,
         peers=tuple(member.peerURLs),
@@ -163,7 +135,7 @@ async def clear_alarm(client: EtcdClient) -> None:
         await client.call(ALARM, asked, _SECONDS)
 
 
-def findings(members: Sequence[MemberStatus]) -> tuple[Finding, ...]:
+def findings(members: Sequence[StoreMember]) -> tuple[Finding, ...]:
     """Return what `pilothouse doctor` says about the members."""
     found: list[Finding] = []
     voters = [each for each in members if not each.learner]
@@ -191,7 +163,7 @@ def findings(members: Sequence[MemberStatus]) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _of_one(member: MemberStatus) -> list[Finding]:
+def _of_one(member: StoreMember) -> list[Finding]:
     subject = f"store member {member.name or member.id}"
     if member.trouble:
         advice = "start its manager, or remove it with `pilothouse node remove`"

@@ -46,12 +46,21 @@ def news_of(responses: list[rpc.ResponseOp]) -> News:
     if not found:
         raise StoreCorruptError(f"the store's sequence is gone: somebody emptied the cluster. {rows.CURE}")
     head = decode_head(found[0].value)
+    check_here(head)
+    return News(head, found[0].mod_revision, tuple(records), {each.key: each for each in terms})
+
+
+def check_here(head: Head) -> None:
+    """Accept a cluster whose state was not moved to somewhere else.
+
+    Raises:
+        StoreUnavailableError: It was.
+    """
     if head.moved:
         raise StoreUnavailableError(
-            f"the state was moved from here to {head.moved}; start the server there, or move it back with "
+            f"the state was moved from here to {head.moved}: start the server there, or move it back with "
             "`pilothouse store migrate`"
         )
-    return News(head, found[0].mod_revision, tuple(records), {each.key: each for each in terms})
 
 
 def take(replica: Replica, news: News) -> bool:

@@ -19,7 +19,7 @@ from pilothouse.store.etcd.batch import Fence, Waiting
 from pilothouse.store.etcd.client import RANGE, EtcdClient
 from pilothouse.store.etcd.committer import WRITE_SECONDS, Committer
 from pilothouse.store.etcd.layout import Layout, after, commit_of, decode_record
-from pilothouse.store.etcd.news import catch_up, found_empty, load
+from pilothouse.store.etcd.news import catch_up, check_here, found_empty, load
 from pilothouse.store.etcd.reader import READ_SECONDS, Reader
 from pilothouse.store.etcd.replica import Replica
 from pilothouse.store.interface import Commit, ReadTx, WriteTx
@@ -71,7 +71,9 @@ class EtcdStore:
         store = cls(client, layout or Layout(), ids, keep)
         try:
             await found_empty(client, store._layout, ids.new(), clock)
-            store._replica.reset(await load(client, store._layout))
+            loaded = await load(client, store._layout)
+            check_here(loaded.head)
+            store._replica.reset(loaded)
         except BaseException:
             await client.close()
             raise

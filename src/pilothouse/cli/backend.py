@@ -1,0 +1,129 @@
+"""Which store this machine's server uses, opened: a file of its own, or the members it shares with other managers.
+
+The file wins while it is there: moving the state somewhere else ends with taking the file away, so at every moment
+exactly one of both is the place.
+"""
+
+import pathlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from pilothouse.clock import Clock
+from pilothouse.errors import PilothouseError, StoreUnavailableError
+from pilothouse.ids import Ids
+from pilothouse.log import event
+from pilothouse.model.base import Value
+from pilothouse.server.api.context import Keeping
+from pilothouse.store.directory import FILE, RESTORED
+from pilothouse.store.interface import Election, Store
+from pilothouse.store.sqlite import SQLiteStore
+from pilothouse.store.terms import LocalElection
+from pilothouse.supervise import Loop
+
+MEMBER = "etcd"
+"""The directory of this machine's member, in the data directory."""
+
+REPLACED_MEMBER = "etcd.replaced"
+"""What a restore took the place of."""
+
+LOOK_SECONDS = 2.0
+_REFRESH_LOOKS = 10
+
+
+class Moved(Value, frozen=True, kw_only=True):
+    """What was moved from one store into another."""
+
+    revision: int
+    objects: int
+    commits: int
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A store that is open.
+
+    Attributes:
+        name: "sqlite" or "etcd".
+        shared: Other managers have it too, so this one may be without a term for long.
+        loops: What must run as long as it is open.
+    """
+
+    name: str
+    store: Store
+    election: Election
+    keeping: Keeping
+    shared: bool = False
+    loops: Mapping[str, Loop] = field(default_factory=dict)
+
+
+def uses_members(data: pathlib.Path) -> bool:
+    """Whether the state of a data directory is kept by members shared with other managers.
+
+    Raises:
+        StoreUnavailableError: A restore into a member was interrupted, and the state is nowhere.
+    """
+    if any((data / name).exists() for name in (FILE, RESTORED)):
+        return False
+    if (data / MEMBER / "member.json").exists():
+        return True
+    if (data / REPLACED_MEMBER).exists():
+        raise StoreUnavailableError(
+            f"a restore into {data / MEMBER} was interrupted: repeat it, or rename {REPLACED_MEMBER} back to {MEMBER}"
+        )
+    return False
+
+
+async def open_backend(data: pathlib.Path, clock: Clock, ids: Ids, environment: Mapping[str, str]) -> Backend:
+    """Open the store of a data directory, making one if there is none; start this machine's member if it has one.
+
+    Raises:
+        StoreUnavailableError: It cannot be opened; among others most members do not answer.
+        StoreCorruptError: It is damaged.
+    """
+    if not uses_members(data):
+        store = await SQLiteStore.open(data, clock)
+        return Backend("sqlite", store, LocalElection(store), store)
+    return await _open_members(data, clock, ids, environment)
+
+
+async def _open_members(data: pathlib.Path, clock: Clock, ids: Ids, environment: Mapping[str, str]) -> Backend:
+    # Imported here because one host need not pay for the library: a tenth of a second at each start.
+    from pilothouse.store.etcd.election import EtcdElection  # noqa: PLC0415
+    from pilothouse.store.etcd.keeping import EtcdKeeping  # noqa: PLC0415
+    from pilothouse.store.etcd.member import Member, client_of, find_binary  # noqa: PLC0415
+    from pilothouse.store.etcd.store import EtcdStore  # noqa: PLC0415
+
+    member = Member(data / MEMBER, find_binary(environment), clock)
+    await member.ensure()
+    client = client_of(member, clock)
+    store = await EtcdStore.open(client, clock, ids)
+    election = EtcdElection(store, clock, ids)
+    keeping = EtcdKeeping(store, election)
+
+    async def attend() -> None:
+        """Have the member run, and know where the others are."""
+        looks = 0
+        while True:
+            try:
+                await member.ensure()
+                if looks % _REFRESH_LOOKS == 0:
+                    await _refresh()
+                looks += 1
+            except PilothouseError as error:
+                event("warning", "store.member_trouble", error=str(error))
+            await clock.sleep(LOOK_SECONDS)
+
+    async def _refresh() -> None:
+        settings = member.settings
+        found = [url for each in await keeping.members() for url in each.clients[:1]]
+        if settings is None or not found:
+            return
+        own = settings.url(settings.client)
+        others = tuple(sorted(url for url in found if url != own))
+        if others != settings.others:
+            member.configure(msgspec.structs.replace(settings, others=others))
+        await client.use([own, *others])
+
+    return Backend("etcd", store, election, keeping, shared=True, loops={"store-member": attend})
