@@ -20,6 +20,7 @@ from pilothouse.agent.proxy.driver import EnvoyIngress
 from pilothouse.agent.runtime.docker.engine import DockerEngine
 from pilothouse.backoff import delay_seconds
 from pilothouse.cli import membership
+from pilothouse.cli.backend import Backend, open_backend
 from pilothouse.cli.doors import Doors
 from pilothouse.cli.pidfile import PidFile
 from pilothouse.cli.places import Places, TcpPlace, engine_socket, token_file
@@ -37,8 +38,6 @@ from pilothouse.model.cluster import Role
 from pilothouse.server.listen import Tcp
 from pilothouse.server.manager import Manager
 from pilothouse.store.interface import Leadership
-from pilothouse.store.sqlite import SQLiteStore
-from pilothouse.store.terms import LocalElection
 from pilothouse.supervise import run_term
 
 _TERMS = 5
@@ -115,46 +114,40 @@ class Term:
     async def run(self, asked: asyncio.Event) -> Exception | None:
         """Run until *asked* is set, then return None, or until something dies, then return why."""
         data = pathlib.Path(self._places.data)
-        store = await SQLiteStore.open(data, self._clock)
+        backend = await open_backend(data, self._clock, self._ids, os.environ)
         engine = DockerEngine(self._engine, self._clock, self._ids)
         try:
-            return await self._run(asked, store, engine, data)
+            return await self._run(asked, backend, engine, data)
         finally:
             await engine.close()
-            await store.close()
+            await backend.store.close()
 
     async def _run(
-        self, asked: asyncio.Event, store: SQLiteStore, engine: DockerEngine, data: pathlib.Path
+        self, asked: asyncio.Event, backend: Backend, engine: DockerEngine, data: pathlib.Path
     ) -> Exception | None:
         doors = Doors(data, token_file(os.environ))
         own_id = node_id(data, self._ids)
         manager = Manager(
-            store=store,
+            store=backend.store,
             clock=self._clock,
             ids=self._ids,
             vault=load_vault(data),
             data_directory=data,
             socket=pathlib.Path(self._places.socket),
-            keeping=store,
-            store_name="sqlite",
+            keeping=backend.keeping,
+            store_name=backend.name,
             node_id=own_id,
             founded=doors.founded,
         )
-        leadership = await LocalElection(store).lead(own_id)
-        session = manager.session(own_id, leadership.store)
-        run = pathlib.Path(self._places.run)
-        ingress = EnvoyIngress(run / "proxy", find_binary(os.environ), self._clock, self._ids)
-        agent = Agent(session, engine, ingress, self._clock, self._ids, data, run)
-        loops = {
-            **manager.loops(leadership.store),
-            "agent": agent.run,
-            "doors": lambda: doors.run(manager),
-            "leadership": lambda: _while_leading(leadership),
-        }
+        leading = asyncio.Event()
         try:
             async with asyncio.TaskGroup() as group:
-                term = group.create_task(run_term(loops), name="term")
-                await session.open(agent.services)
+                always = {**backend.loops, **manager.always(), "doors": lambda: doors.run(manager)}
+                attending = group.create_task(run_term(always), name="always")
+                term = group.create_task(self._lead(backend, manager, engine, data, leading), name="term")
+                if not backend.shared:
+                    # Nobody else can lead, so who asks the API finds the node there.
+                    await leading.wait()
                 await manager.listener.open_unix(pathlib.Path(self._places.socket))
                 if self._tcp is not None:
                     await manager.listener.open_tcp(_listening(self._tcp))
@@ -163,12 +156,40 @@ class Term:
                 await asked.wait()
                 log.event("info", "server.stopping")
                 await manager.listener.close()
-                session.close()
-                term.cancel()
+                for each in (term, attending):
+                    each.cancel()
         except ExceptionGroup as group_error:
             await manager.listener.close(grace_seconds=0.5)
             return _first(group_error)
         return None
+
+    async def _lead(
+        self, backend: Backend, manager: Manager, engine: DockerEngine, data: pathlib.Path, leading: asyncio.Event
+    ) -> None:
+        """Run the loops and the agent once this manager leads, until it does not.
+
+        Raises:
+            TermOverError: Another leads since, or this one cannot show that it does.
+        """
+        name = node_id(data, self._ids)
+        leadership = await backend.election.lead(name)
+        session = manager.session(name, leadership.store)
+        run = pathlib.Path(self._places.run)
+        ingress = EnvoyIngress(run / "proxy", find_binary(os.environ), self._clock, self._ids)
+        agent = Agent(session, engine, ingress, self._clock, self._ids, data, run)
+        loops = {
+            **manager.leading(leadership.store),
+            "agent": agent.run,
+            "leadership": lambda: _while_leading(leadership),
+        }
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(run_term(loops), name="loops")
+                await session.open(agent.services)
+                leading.set()
+        finally:
+            session.close()
+            await leadership.resign()
 
 
 async def _while_leading(leadership: Leadership) -> None:

@@ -96,22 +96,32 @@ class Manager:
         self.listener = Listener(self.api, self._closing)
 
     def loops(self, term: Store | None = None) -> Mapping[str, Loop]:
-        """Return everything that must run for the manager to work, for `supervise.run_term`.
+        """Return everything that must run for a manager that leads to work, for `supervise.run_term`; see `leading`."""
+        return {**self.leading(term), **self.always()}
+
+    def leading(self, term: Store | None = None) -> Mapping[str, Loop]:
+        """Return what runs while this manager leads, and nowhere else.
 
         Args:
-            term: The store of the term in which this manager leads (`store.interface.Leadership`); the loops write
-                through it alone. Without it they write through the manager's own store, for tests of one manager.
+            term: The store of the term (`store.interface.Leadership`); the loops write through it alone. Without it
+                they write through the manager's own store, for tests of one manager.
         """
-        context = self._leading(term)
+        context = self._in_term(term)
         return {
             **loops(context.store, context.clock, context.ids, self._presence),
             **drain_loops(context.store, context.clock, functools.partial(activate, context)),
             **release_loops(context.store, context.clock, functools.partial(restore, context)),
-            "commits": lambda: self._commits.run(self._context.store),
-            "allow-list": lambda: pulse("allow-list", self._context.store, context.clock, self.allow_list),
             "authorities": lambda: pulse(
                 "authorities", context.store, context.clock, Rotating(context.store, context.clock, context.vault)
             ),
+        }
+
+    def always(self) -> Mapping[str, Loop]:
+        """Return what runs whether this manager leads or not: what keeps its API and its doors up to date."""
+        context = self._context
+        return {
+            "commits": lambda: self._commits.run(context.store),
+            "allow-list": lambda: pulse("allow-list", context.store, context.clock, self.allow_list),
         }
 
     def own_loops(self, credentials: Credentials) -> Mapping[str, Loop]:
@@ -123,7 +133,7 @@ class Manager:
             "renewal": own.renewal.run,
         }
 
-    def _leading(self, term: Store | None) -> Context:
+    def _in_term(self, term: Store | None) -> Context:
         return self._context if term is None else msgspec.structs.replace(self._context, store=term)
 
     def session(self, node_id: str, term: Store | None = None) -> LocalSession:
@@ -131,9 +141,9 @@ class Manager:
 
         Args:
             node_id: The node.
-            term: As for `loops`.
+            term: As for `leading`.
         """
-        context = self._leading(term)
+        context = self._in_term(term)
         return LocalSession(
             node_id=node_id,
             store=context.store,

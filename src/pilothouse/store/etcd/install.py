@@ -82,12 +82,15 @@ async def say_moved(client: EtcdClient, layout: Layout, place: int, where: str) 
     """Have every manager refuse to write here any more, because the state is at *where* now.
 
     Raises:
-        ConflictError: Somebody wrote since the etcd revision *place*; nothing was changed.
+        ConflictError: Somebody wrote since the etcd revision *place*, or it was moved to another place before; nothing
+            was changed.
     """
     found = await client.call(RANGE, rpc.RangeRequest(key=layout.sequence), LOAD_SECONDS)
     head = decode_head(found.kvs[0].value)
     if head.moved == where:
         return
+    if head.moved:
+        raise ConflictError(f"the state was moved from here to {head.moved}, and goes on there")
     moved = msgspec.structs.replace(head, moved=where)
     asked = rpc.TxnRequest(
         compare=[compare_place(layout.sequence, place)],

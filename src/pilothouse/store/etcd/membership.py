@@ -146,7 +146,7 @@ def findings(members: Sequence[StoreMember]) -> tuple[Finding, ...]:
                 level="error",
                 subject="store",
                 message=f"{len(reached)} of {len(voters)} members answer: nothing can be written",
-                advice="bring the others back; if they are lost for good, restore a backup",
+                advice="bring the others back; if they are lost for good, see how-to/recover-from-lost-managers",
             )
         )
     for each in members:

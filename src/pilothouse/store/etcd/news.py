@@ -58,8 +58,8 @@ def check_here(head: Head) -> None:
     """
     if head.moved:
         raise StoreUnavailableError(
-            f"the state was moved from here to {head.moved}: start the server there, or move it back with "
-            "`pilothouse store migrate`"
+            f"the state was moved from here to {head.moved}: run the server there; "
+            "`pilothouse store migrate --to etcd` brings it back"
         )
 
 
