@@ -7,6 +7,10 @@ from pilothouse.clock import SystemClock
 from pilothouse.errors import SessionLostError
 from pilothouse.link.memory import pair
 from pilothouse.link.sockets import Listener, connection_over, dial
+from pilothouse.link.tls import client_context, server_context
+from pilothouse.model.cluster import Role
+from pilothouse.model.identity import SERVER_NAME
+from tests.pki import Pki
 
 
 async def serve(connection):
@@ -42,6 +46,14 @@ def unix(directory):
     return _sockets(str(directory / "link.sock"), None, None)
 
 
+def tls(directory):
+    now = SystemClock().now()
+    pki = Pki(now)
+    server = pki.credentials(directory / "m1", "m1", now, Role.MANAGER)
+    client = pki.credentials(directory / "n1", "n1", now)
+    return _sockets("", server_context(server), client_context(client))
+
+
 def _sockets(path, server_context, client_context):
     @contextlib.asynccontextmanager
     async def join(dialling, called):
@@ -60,7 +72,7 @@ def _sockets(path, server_context, client_context):
             address = f"127.0.0.1:{await listener.open_tcp('127.0.0.1', 0)}"
         async with asyncio.TaskGroup() as group:
             listening = group.create_task(listener.run())
-            name = ""
+            name = SERVER_NAME if client_context else ""
             first = await dial(address, dialling, SystemClock(), context=client_context, server_name=name)
             async with serving(first):
                 yield first, await arrived
@@ -69,4 +81,4 @@ def _sockets(path, server_context, client_context):
     return join
 
 
-JOINS = (memory, unix)
+JOINS = (memory, unix, tls)

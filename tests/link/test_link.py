@@ -10,11 +10,16 @@ from pilothouse.clock import SystemClock
 from pilothouse.errors import SessionLostError
 from pilothouse.link import conformance
 from pilothouse.link.answering import MOST_CONVERSATIONS
+from pilothouse.link.credentials import Credentials
 from pilothouse.link.frames import Frame, Kind, encode
 from pilothouse.link.interface import Offer
 from pilothouse.link.memory import HeldPath, pair
-from pilothouse.link.sockets import Listener, connection_over
-from tests.link.joins import JOINS, serving
+from pilothouse.link.sockets import Listener, connection_over, dial
+from pilothouse.link.tls import client_context, pinned_context, server_context
+from pilothouse.model.cluster import Role
+from pilothouse.model.identity import SERVER_NAME
+from tests.link.joins import JOINS, serving, tls
+from tests.pki import CLUSTER, Pki
 
 
 @pytest.mark.parametrize("make", JOINS, ids=lambda make: make.__name__)
@@ -33,6 +38,43 @@ def test_a_link_keeps_the_contract_on_the_event_loop_of_production(tmp_path, mak
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(every())
+
+
+async def test_who_is_at_the_other_end_stands_in_its_certificate(tmp_path):
+    async with tls(tmp_path)(conformance.ECHO, conformance.ECHO) as (first, second):
+        assert second.peer == (f"spiffe://{CLUSTER}/agent/n1",)
+        assert second.serial == Credentials(tmp_path / "n1").held().serial
+        assert first.peer == (f"spiffe://{CLUSTER}/agent/m1", f"spiffe://{CLUSTER}/manager/m1")
+
+
+async def test_nobody_gets_in_without_a_certificate_of_the_authority(tmp_path):
+    now = SystemClock().now()
+    pki, other = Pki(now), Pki(now)
+    served = []
+
+    async def accept(sock):
+        served.append(sock)
+
+    listener = Listener(accept, server_context(pki.credentials(tmp_path / "m1", "m1", now, Role.MANAGER)))
+    address = f"127.0.0.1:{await listener.open_tcp('127.0.0.1', 0)}"
+    foreign = client_context(other.credentials(tmp_path / "n1", "n1", now, authorities=pki.made.certificate))
+    nameless = pinned_context(pki.made.certificate)
+    async with asyncio.TaskGroup() as group:
+        listening = group.create_task(listener.run())
+        for context in (foreign, nameless):
+            # TLS 1.3 tells the client only after it believes that it is through.
+            with pytest.raises(SessionLostError):
+                await dial_and_serve(address, context)
+        wrong = client_context(other.credentials(tmp_path / "n2", "n2", now))
+        with pytest.raises(SessionLostError, match="no session with"):
+            await dial(address, Offer(), SystemClock(), context=wrong, server_name=SERVER_NAME)
+        listening.cancel()
+    assert served == []
+
+
+async def dial_and_serve(address, context):
+    link = await dial(address, Offer(), SystemClock(), context=context, server_name=SERVER_NAME)
+    await link.serve()
 
 
 class QuickClock(SystemClock):

@@ -9,6 +9,7 @@ from pilothouse.clock import Clock
 from pilothouse.errors import SessionLostError
 from pilothouse.link.connection import Connection
 from pilothouse.link.interface import Handlers
+from pilothouse.link.tls import peer_of
 from pilothouse.log import event
 
 HIGH_BYTES = 256 << 10
@@ -52,9 +53,8 @@ class Socket(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         made = self._transport = cast("asyncio.Transport", transport)
         made.set_write_buffer_limits(HIGH_BYTES, LOW_BYTES)
-        certificate = made.get_extra_info("peercert") or {}
-        self.peer = tuple(value for kind, value in certificate.get("subjectAltName", ()) if kind == "URI")
-        self.serial = format(int(certificate["serialNumber"], 16), "x") if "serialNumber" in certificate else ""
+        shown = peer_of(made)
+        self.peer, self.serial = shown.names, shown.serial
         where = made.get_extra_info("peername")
         self.address = f"{where[0]}:{where[1]}" if isinstance(where, tuple) else str(where or "")
         self._accepted(self)

@@ -12,6 +12,8 @@ from pilothouse.log import event
 from pilothouse.store.interface import Commit, Store
 
 Relevant = Callable[[Commit], bool]
+Listener = Callable[[Commit | None], None]
+"""Is told of each commit, or of None when some were missed."""
 
 
 class Waiter:
@@ -43,6 +45,7 @@ class Commits:
 
     def __init__(self) -> None:
         self._waiters: dict[Waiter, None] = {}  # in the order in which they came
+        self._listeners: list[Listener] = []
 
     def waiter(self, relevant: Relevant = lambda _commit: True) -> Waiter:
         """Return a waiter for commits that *relevant* accepts; call `forget` when done."""
@@ -53,6 +56,15 @@ class Commits:
     def forget(self, waiter: Waiter) -> None:
         """Stop waking *waiter*."""
         self._waiters.pop(waiter, None)
+
+    def listen(self, listener: Listener) -> None:
+        """Tell *listener* of every commit from now on; it wakes many by an index of its own, and must not block."""
+        self._listeners.append(listener)
+        listener(None)
+
+    def ignore(self, listener: Listener) -> None:
+        """Tell *listener* nothing more."""
+        self._listeners.remove(listener)
 
     async def run(self, store: Store) -> None:
         """Wake waiters as *store* commits, until cancelled."""
@@ -68,3 +80,5 @@ class Commits:
     def _wake(self, commit: Commit | None) -> None:
         for waiter in tuple(self._waiters):
             waiter.notice(commit)
+        for listener in tuple(self._listeners):
+            listener(commit)

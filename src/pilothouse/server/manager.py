@@ -27,6 +27,7 @@ from pilothouse.server.deploy.rollback import restore
 from pilothouse.server.listen import Listener
 from pilothouse.server.returning import activate
 from pilothouse.server.sessions.local import LocalSession
+from pilothouse.server.sessions.reception import Reception
 from pilothouse.server.sessions.registry import Nodes
 from pilothouse.store.interface import Store
 from pilothouse.supervise import Loop
@@ -135,6 +136,26 @@ class Manager:
 
     def _in_term(self, term: Store | None) -> Context:
         return self._context if term is None else msgspec.structs.replace(self._context, store=term)
+
+    def reception(self, epoch: int, term: Store | None = None) -> Reception:
+        """Return where agents over the network have their sessions in one term; run its loops with the others.
+
+        A `sessions.listener.SessionListener` lets agents in to it.
+
+        Args:
+            epoch: Of the term.
+            term: As for `leading`.
+        """
+        context = self._in_term(term)
+        return Reception(
+            store=context.store,
+            vault=context.vault,
+            clock=context.clock,
+            commits=self._commits,
+            nodes=self.nodes,
+            presence=self._presence,
+            epoch=epoch,
+        )
 
     def session(self, node_id: str, term: Store | None = None) -> LocalSession:
         """Return a session for the agent of *node_id*; open it once the agent's services are there.
