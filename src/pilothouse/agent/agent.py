@@ -12,6 +12,7 @@ import msgspec
 from pilothouse import log
 from pilothouse.agent.equipment import Equipment
 from pilothouse.agent.fence import Fence
+from pilothouse.agent.health import Health
 from pilothouse.agent.lease import Lease
 from pilothouse.agent.measuring import Measuring
 from pilothouse.agent.orphans import Leftovers, leftovers
@@ -40,6 +41,7 @@ class Agent:
 
     Attributes:
         services: What the manager may ask of the node (`server.sessions.interface.NodeServices`).
+        health: What keeps new work away from it.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Agent:
         fence = fence or Fence(Lease(clock, endless=True), clock)
         self._kit = Equipment(link, engine, ingress, clock, ids, data_directory, run_directory, fence)
         self._kit.neighbours = self._neighbours
+        self.health = Health(engine, clock)
         self._measuring = Measuring(link, ingress, clock)
         self._workers: dict[str, Worker] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -74,6 +77,7 @@ class Agent:
                 # What is served goes on being served, whoever has yet to answer.
                 group.create_task(self._kit.ingress.run(), name="ingress")
                 group.create_task(self._kit.fence.run(self._think_again), name="fence")
+                group.create_task(self.health.run(), name="health")
                 await self._introduce()
                 group.create_task(self._measuring.run(), name="measuring")
                 group.create_task(self._kit.reports.run(), name="reports")

@@ -4,6 +4,7 @@ Says of each task why it may not start and why it must end; who does it is the t
 """
 
 import asyncio
+import pathlib
 from collections.abc import Callable
 
 from pilothouse import log
@@ -20,6 +21,12 @@ from pilothouse.model.spec import CutOff, CutOffAction
 
 CLEARING_SECONDS = 10.0
 _NO_ANSWER = "its node had no answer from a manager for so long that another may be started"
+
+
+def fence_of(run_directory: pathlib.Path, clock: Clock) -> "Fence":
+    """Return the fence of a node that can be cut off, with the lease that an agent before this one may have had."""
+    register = Register(run_directory / "guard")
+    return Fence(Lease(clock, register.term), clock, register)
 
 
 class Fence:

@@ -177,6 +177,7 @@ class Term:
         run = pathlib.Path(self._places.run)
         ingress = EnvoyIngress(run / "proxy", find_binary(os.environ), self._clock, self._ids)
         agent = Agent(session, engine, ingress, self._clock, self._ids, data, run)
+        agent.health.changed = session.pressure
         loops = {
             **manager.leading(leadership.store),
             "agent": agent.run,

@@ -310,5 +310,18 @@ class Housed(Protocol):
         ...
 
 
+@runtime_checkable
+class Probed(Protocol):
+    """A runtime that can show that all of it works, down to what holds the containers."""
+
+    async def probe(self) -> None:
+        """Have the engine do something that changes nothing and goes through every part of it.
+
+        Raises:
+            PilothouseError: A part of it does not work, or does not answer.
+        """
+        ...
+
+
 class Engine(Runtime, Inspects, Signals, Images, Networks, Volumes, Logs, Exec, Stats, Adopts, Protocol):
     """A runtime with every optional power; what the agent of this release is built on."""

@@ -73,7 +73,7 @@ def sentence(silent: int, total: int) -> str:
     """Return what a person should read while evictions are paused."""
     return (
         f"{silent} of {count(total, 'node')} fell silent within {STORM_SECONDS:g} s, so nothing that ran there is "
-        "made anew: it goes on once enough of them are back, or after `pilothouse node confirm-lost`"
+        "made anew: it goes on once enough of them are back, or after `pilothouse cluster confirm-evictions`"
     )
 
 

@@ -5,7 +5,7 @@ other nodes is not believed.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from pilothouse.control.nodes.liveness import Presence
 from pilothouse.control.orchestrators.reaping import forget_gone
@@ -48,6 +48,10 @@ class LocalSession:
         self._presence.arrive(self._node_id, local=True)
         self._connected.set()
         event("info", "session.opened", node=self._node_id)
+
+    def pressure(self, found: Mapping[str, str]) -> None:
+        """Note why the node should get no more work, by kind; all of it each time."""
+        self._presence.pressure(self._node_id, found)
 
     def close(self) -> None:
         """End the session: the node is not ready until its agent comes again; what runs there goes on."""

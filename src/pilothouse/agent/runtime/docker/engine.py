@@ -1,9 +1,11 @@
 """The driver as one object: every power of `interface.Engine`, for Docker Engine 20.10 and newer and for Podman."""
 
 import asyncio
+import json
 import pathlib
+from contextlib import suppress
 
-from pilothouse.agent.runtime.docker.answers import InfoAnswer
+from pilothouse.agent.runtime.docker.answers import InfoAnswer, ListedAnswer
 from pilothouse.agent.runtime.docker.client import Client
 from pilothouse.agent.runtime.docker.containers import Containers
 from pilothouse.agent.runtime.docker.dialect import Dialect
@@ -13,6 +15,7 @@ from pilothouse.agent.runtime.docker.places import Networks, Volumes
 from pilothouse.agent.runtime.docker.signals import Signals
 from pilothouse.agent.runtime.docker.usage import Usage, groups_of, read_usage
 from pilothouse.clock import Clock
+from pilothouse.errors import PermanentError
 from pilothouse.ids import Ids
 from pilothouse.model.objects import NodeDescription
 from pilothouse.model.spec import Resources
@@ -46,6 +49,17 @@ class DockerEngine(Containers, Images, Networks, Volumes, Signals, Logs, Exec):
     async def places(self) -> tuple[str, ...]:
         info = await self._client.call("GET", "/info", "ask where the engine keeps its data", InfoAnswer)
         return tuple(place for place in (self._client.socket, info.docker_root_dir) if place.startswith("/"))
+
+    async def probe(self) -> None:
+        """Ask for the processes of a container: the daemon does not know them, it has to ask what holds them."""
+        one = {"limit": "1", "filters": json.dumps({"status": ["running"]})}
+        what = "list the containers"
+        for running in await self._client.call("GET", "/containers/json", what, list[ListedAnswer], params=one):
+            # A refusal means that the container has just ended.
+            with suppress(PermanentError):
+                await self._client.call(
+                    "GET", f"/containers/{running.id}/top", "ask what runs in a container", type(None)
+                )
 
     async def stats(self) -> tuple[TaskUsage, ...]:
         states = [state for state in await self.status() if state.phase == "running" and state.pid]
