@@ -60,7 +60,7 @@ class Agent:
         fence = fence or Fence(Lease(clock, endless=True), clock)
         self._kit = Equipment(link, engine, ingress, clock, ids, data_directory, run_directory, fence)
         self._kit.neighbours = self._neighbours
-        self.health = Health(engine, clock)
+        self.health = Health(engine, clock, fence.trouble)
         self._measuring = Measuring(link, ingress, clock)
         self._workers: dict[str, Worker] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -93,7 +93,7 @@ class Agent:
         while True:
             try:
                 description = await self._kit.engine.describe()
-                warnings = (*description.warnings, *self._kit.ingress.warnings(), *self._kit.fence.warnings())
+                warnings = (*description.warnings, *self._kit.ingress.warnings())
                 description = msgspec.structs.replace(description, warnings=warnings)
                 if isinstance(self._kit.engine, Housed):
                     self._kit.places = await self._kit.engine.places()

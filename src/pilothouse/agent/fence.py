@@ -20,6 +20,9 @@ from pilothouse.model.objects import Task
 from pilothouse.model.spec import CutOff, CutOffAction
 
 CLEARING_SECONDS = 10.0
+TROUBLE_SECONDS = 6.0
+"""A guard that is away for less is being started."""
+
 _NO_ANSWER = "its node had no answer from a manager for so long that another may be started"
 
 
@@ -48,6 +51,7 @@ class Fence:
         self._news = asyncio.Event()
         self._clearing: set[str] = set()
         self._clear_by = 0.0
+        self._watched_at = clock.monotonic()
         lease.changed = self._renewed
 
     def _renewed(self, term: object) -> None:
@@ -155,9 +159,16 @@ class Fence:
         if self._register is not None:
             self._register.leave(task_id)
 
-    def warnings(self) -> tuple[str, ...]:
-        """Return what `doctor` should show."""
-        return (self._keeper.warning,) if self._keeper is not None and self._keeper.warning else ()
+    def trouble(self) -> str:
+        """Return why nothing fenced can be started here although the node has a lease, "" if it can."""
+        now = self._clock.monotonic()
+        if self._keeper is None or not self._needed.is_set() or self._keeper.watching:
+            self._watched_at = now
+            return ""
+        if now - self._watched_at < TROUBLE_SECONDS:
+            return ""
+        why = f": {self._keeper.warning}" if self._keeper.warning else ""
+        return f"its guard does not run, so nothing that must be single starts here{why}"
 
     def _away(self) -> float:
         return max(0.0, self._clock.boottime() - self.lease.term.until)

@@ -23,14 +23,16 @@ class Health:
     """What keeps new work away from this node.
 
     Attributes:
-        pressure: Sentences by kind: "engine", "disk", "memory".
+        pressure: Sentences by kind: "engine", "disk", "memory", "guard".
         changed: Called with all of them after each change.
     """
 
-    def __init__(self, runtime: object, clock: Clock) -> None:
+    def __init__(self, runtime: object, clock: Clock, guard: Callable[[], str] = lambda: "") -> None:
+        """Look at *runtime* through the powers it has; *guard* says what is wrong with the node's guard."""
         self.pressure: Mapping[str, str] = {}
         self.changed: Callable[[Mapping[str, str]], None] = lambda _: None
         self._runtime = runtime
+        self._guard = guard
         self._clock = clock
         self._data = ""
         self._worked_at = clock.boottime()
@@ -69,6 +71,7 @@ class Health:
             await self._clock.sleep(LOOK_SECONDS)
 
     async def _measure(self) -> None:
+        self._say("guard", self._guard())
         text = await asyncio.to_thread(MEMINFO.read_text)
         self._say("memory", memory(parse_memory(text), before="memory" in self.pressure))
         if path := await self._place():

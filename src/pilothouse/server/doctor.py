@@ -3,7 +3,7 @@
 import msgspec
 
 from pilothouse.model.api import Finding
-from pilothouse.model.objects import Node
+from pilothouse.model.objects import Node, NodeState
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 LOW_BYTES = 2 * 1024**3
@@ -60,11 +60,30 @@ def node_findings(node: Node, *, connected: bool) -> list[Finding]:
     found = []
     if not connected or not node.ready:
         why = node.message or "its agent has no session"
-        advice = "tasks that run there go on; start the agent again"
-        found.append(Finding(level=ERROR, subject=subject, message=f"is not ready: {why}", advice=advice))
+        level, advice = _cure(node)
+        found.append(Finding(level=level, subject=subject, message=f"is not ready: {why}", advice=advice))
     found += [Finding(level=WARNING, subject=subject, message=text) for text in node.description.warnings]
     found.append(engine(subject, node.description.engine))
     return found
+
+
+_CURES = {
+    "engine": "restart the engine; with live-restore on its containers run on",
+    "disk": "make room: 'docker system df' says what images and volumes use",
+    "memory": "stop something there, or drain the node",
+    "guard": "look at the agent's log: nothing that must run only once starts there",
+}
+
+
+def _cure(node: Node) -> tuple[str, str]:
+    """Return how bad it is that *node* is not ready, and what to do about it."""
+    if node.state is NodeState.DOWN:
+        return ERROR, "start the machine or its agent again, or take it out with 'pilothouse node remove'"
+    if node.state is NodeState.READY and node.pressure:
+        return ERROR, "; ".join(_CURES[kind] for kind in sorted(node.pressure) if kind in _CURES)
+    if node.state is NodeState.READY and node.held_until is not None:
+        return WARNING, "nothing, if it stays; else find out why it comes and goes"
+    return ERROR, "tasks that run there go on; start the agent again"
 
 
 def engine(subject: str, text: str) -> Finding:

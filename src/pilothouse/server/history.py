@@ -15,6 +15,7 @@ from pilothouse.model.objects import (
     Health,
     Network,
     Node,
+    NodeState,
     Secret,
     Service,
     Task,
@@ -55,7 +56,8 @@ EVENTS: dict[str, str] = {
     "task.deleted": "A dead task was forgotten.",
     "node.joined": "A node's agent connected for the first time.",
     "node.ready": "A node's agent is connected.",
-    "node.away": "A node's agent is not connected; tasks on it are left as they are.",
+    "node.away": "A node takes no new tasks: it is silent, was just lost, or is in trouble; the sentence says which.",
+    "node.lost": "Nothing was heard of a node for so long that its tasks are made anew elsewhere.",
     "node.changed": "A person changed a node's labels or availability.",
     "node.removed": "A node was removed.",
     "network.created": "A network was added to an app.",
@@ -202,7 +204,9 @@ def _node(before: Object | None, after: Object | None) -> Iterator[_Said]:
     if not isinstance(before, Node):
         yield "node.joined", f"{after.description.hostname or after.id}: {after.description.engine or 'unknown engine'}"
         return
-    if before.ready is not after.ready:
+    if after.state is NodeState.DOWN and before.state is not NodeState.DOWN:
+        yield "node.lost", after.message
+    elif before.ready is not after.ready:
         yield "node.ready" if after.ready else "node.away", after.message
     if before.spec != after.spec:
         yield "node.changed", f"availability {after.spec.availability.value}, {count(len(after.spec.labels), 'label')}"

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from pilothouse.control.orchestrators.dependencies import unmet
-from pilothouse.control.orchestrators.endings import duration, how_it_ended, run_seconds, signal_name
+from pilothouse.control.orchestrators.endings import duration, given_up, how_it_ended, run_seconds, signal_name
 from pilothouse.control.orchestrators.restart import STABLE_SECONDS
 from pilothouse.control.orchestrators.scene import Scene, is_ready, key_of
 from pilothouse.control.orchestrators.scenes import Scenes
@@ -15,6 +15,7 @@ from pilothouse.model.hardening import harden
 from pilothouse.model.names import display_name
 from pilothouse.model.objects import Node, Service, Task
 from pilothouse.model.states import TaskState
+from pilothouse.server.explain.lost import away, task_next
 from pilothouse.server.explain.steps import held_by_step, step_causes, step_clause, step_evidence
 from pilothouse.server.explain.words import ago, sentence, since
 from pilothouse.server.sentences import running_step, task_sentence
@@ -88,6 +89,10 @@ def _who_ended(task: Task) -> str:
     end = task.status.ending
     if task.desired_state is TaskState.SHUTDOWN:
         return "the orchestrator decided that"
+    if task.state is TaskState.ORPHANED:
+        return "nothing was heard of that node for so long that it was given up"
+    if given_up(task):
+        return f"the node {task.node_id} decided that by itself"
     if task.state is TaskState.REJECTED:
         return f"the node {task.node_id} decided that"
     if end is not None and end.oom:
@@ -100,6 +105,9 @@ def advice(scenes: Scenes, task: Task, now: float) -> str:
     service = scenes.service(task.service_id)
     if service is None:
         return "it is forgotten soon, because its service is gone"
+    node = lost_node(scenes, task)
+    if node is not None and len(scenes.nodes()) > 1:
+        return task_next(service, task)
     if task.state.terminal:
         return _after_death(scenes, service, task)
     if task.state in _NEXT and task.not_before <= now:
@@ -284,7 +292,7 @@ def lost_node(scenes: Scenes, task: Task) -> Node | None:
     """Return the node of a live *task* if it is away, so that what is known of the task may be old."""
     if task.state.terminal or not task.node_id:
         return None
-    return next((node for node in scenes.nodes() if node.id == task.node_id and not node.ready), None)
+    return next((node for node in scenes.nodes() if node.id == task.node_id and away(node)), None)
 
 
 def _name(node: Node) -> str:

@@ -6,6 +6,7 @@ from pilothouse.model.api import Explanation
 from pilothouse.model.counts import count
 from pilothouse.model.names import display_name
 from pilothouse.model.objects import Availability, Config, Grant, Network, Node, Secret, Task, Volume
+from pilothouse.server.explain.lost import node_next, silent_for
 from pilothouse.server.explain.words import ago, sentence, since, some
 from pilothouse.store.interface import ReadTx
 
@@ -28,7 +29,7 @@ def explain_node(tx: ReadTx, node: Node, now: float) -> Explanation:
         object=f"node/{node.id}",
         sentence=sentence(
             f"{name} is {state}: {node.message or 'no agent has connected yet'}", limits,
-            f"{count(len(tasks), 'task')} on it", drain_sentence(tx, node), change,
+            f"{count(len(tasks), 'task')} on it", drain_sentence(tx, node), node_next(tx, node, tasks, now) or change,
         ),
         causes=tuple(node.description.warnings),
         facts=(
@@ -36,9 +37,15 @@ def explain_node(tx: ReadTx, node: Node, now: float) -> Explanation:
             ("platform", f"{node.description.os}/{node.description.arch}"),
             ("cores", f"{cores:g} of {capacity.cpu_nano / 1e9:g} reserved"),
             ("memory", f"{reserved} of {capacity.memory_bytes // _MIB} MiB reserved"),
+            ("silent for", silent_for(node, now) or "no"),
+            ("lost", _losses(node, now)),
             ("labels", ", ".join(f"{key}={value}" for key, value in sorted(node.spec.labels.items())) or "none"),
         ),
     )  # fmt: skip
+
+
+def _losses(node: Node, now: float) -> str:
+    return f"{count(len(node.losses), 'time')}, last {ago(node.losses[-1], now)}" if node.losses else "never"
 
 
 def explain_network(tx: ReadTx, network: Network) -> Explanation:
