@@ -3,8 +3,11 @@
 import msgspec
 
 
-class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Base of every value in the model: immutable, compared by content, strict when decoded, terse when encoded."""
+class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """Base of every value in the model: immutable, compared by content, strict when decoded, terse when encoded.
+
+    A value cannot be part of a cycle, so the collector of cycles does not look at it: a manager keeps millions.
+    """
 
 
 class Object(Value, frozen=True, kw_only=True):

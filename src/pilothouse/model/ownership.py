@@ -5,6 +5,8 @@ A request that a task be replaced (`Disruption`) may be made and withdrawn by se
 A kind that is missing here cannot be written at all, and neither can a field: unknown means no.
 """
 
+from msgspec.structs import astuple
+
 from pilothouse.errors import ForeignWriteError
 from pilothouse.model.base import Object
 from pilothouse.model.cluster import Authority, Cluster, Disruption, JoinToken, ManagerMember
@@ -117,8 +119,9 @@ def check_write(writer: Writer, before: Object | None, after: Object | None) -> 
             check_transition(writer, None, after.state)
         return
     owners = OWNERS.get(type(after), {})
-    for field in after.__struct_fields__:
-        if field in _ALWAYS or getattr(before, field) == getattr(after, field):
+    for field, was, now in zip(after.__struct_fields__, astuple(before), astuple(after), strict=True):
+        # Most fields of a copy are the very same object, so that is asked first.
+        if was is now or field in _ALWAYS or was == now:
             continue
         if isinstance(before, Task) and isinstance(after, Task) and field == _TASK_STATE:
             check_transition(writer, before.state, after.state)

@@ -7,8 +7,6 @@ for them counts only as far as it wants more.
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-import numpy as np
-
 from pilothouse.control.scheduler.columns import Columns, Ints
 from pilothouse.control.scheduler.facts import Facts
 from pilothouse.control.scheduler.pools import Pools
@@ -101,11 +99,10 @@ class Fleet:
         elif self._strays:
             self._forget_stray(task)
 
-    def put_alike(self, tasks: list[Task], shape: Shape, nodes: Ints, times: Ints) -> None:
-        """Take in new tasks of one shape that take turns with nobody; the first node gets the first of them."""
+    def book_alike(self, shape: Shape, nodes: Ints, times: Ints) -> None:
+        """Book new tasks of one shape that take turns with nobody, so many on each node; the roster gets them apart."""
         self.columns.book_many(nodes, shape.need, times)
-        self.pools.book(shape.pool, shape.need, len(tasks))
-        self.roster.add_alike(tasks, shape, np.repeat(nodes, times).tolist())
+        self.pools.book(shape.pool, shape.need, int(times.sum()))
 
     def drop_task(self, task_id: str) -> None:
         """Forget a task."""

@@ -4,6 +4,7 @@ A pass decides on what is known, then writes; what changed in between is refused
 when the loop hears of it. A task that no node suits is looked at again by every event that could change that.
 """
 
+import asyncio
 from collections.abc import Iterator
 
 from pilothouse.clock import Clock
@@ -19,6 +20,8 @@ from pilothouse.store.interface import Change, Commit, ReadTx, Store
 
 BATCH = 2_000
 """Tasks placed in one transaction: bounds how long one commit can grow."""
+IN_FLIGHT = 3
+"""Transactions that are decided before the first of them is known to be durable."""
 
 place = place_now
 
@@ -119,8 +122,11 @@ class Scheduler:
         """Place what can be placed, so many in each transaction; the others keep what every node said of them."""
         due = self._take_due()
         wanted = requests(self._fleet, [(task, self._shapes.of(task)) for task in due])
-        for some in slices(wanted, BATCH):
-            await self._decide(some)
+        gate = asyncio.Semaphore(IN_FLIGHT)
+        async with asyncio.TaskGroup() as group:
+            for some in slices(wanted, BATCH):
+                await gate.acquire()
+                group.create_task(self._decide(some, gate), name="scheduler.batch")
         if self._untidy:
             self._untidy = False
             await self._store.update(Writer.SCHEDULER, withdraw)
@@ -158,7 +164,8 @@ class Scheduler:
                 found.add(task.id)
         return found
 
-    async def _decide(self, wanted: list[Request]) -> None:
+    async def _decide(self, wanted: list[Request], gate: asyncio.Semaphore) -> None:
+        """Decide on some requests and write it; the next are decided while this becomes durable."""
         still = [request for each in wanted if (request := self._still(each)) is not None]
         claims = len(self._fleet.claims)
         outcome = Outcome()
@@ -173,6 +180,7 @@ class Scheduler:
             self._pending.pop(task.id, None)
             if task.id in self._fleet.roster.entries:
                 self._fleet.put_task(task)
+        gate.release()
 
     def _still(self, request: Request) -> Request | None:
         """Return what of a request is still to be decided: the transactions before took time."""

@@ -3,7 +3,6 @@
 The fleet that is handed in is changed: what was placed is booked in it, so that the next decision sees it.
 """
 
-import itertools
 import math
 from collections.abc import Iterable
 
@@ -152,22 +151,32 @@ def _place_batch(fleet: Fleet, request: Request, outcome: Outcome) -> None:
 
 def _settle(fleet: Fleet, shape: Shape, tasks: list[Task], chosen: Chosen, outcome: Outcome) -> None:
     """Write down and book where *tasks* go."""
-    why, assigned = why_there(fleet, shape, chosen.suit), TaskState.ASSIGNED
-    nodes = [node for at in chosen.nodes.tolist() if (node := fleet.columns.nodes[at]) is not None]
-    where = [(node.id, f"placed on {node.description.hostname or node.id}{why}") for node in nodes]
-    each = itertools.chain.from_iterable(map(itertools.repeat, where, chosen.times.tolist()))
-    placed = [
-        replace(task, node_id=node_id, placement_message=said, state=assigned)
-        for task, (node_id, said) in zip(tasks, each, strict=True)
-    ]
+    places = chosen.places.tolist()
+    placed = _assigned(fleet, tasks, places, why_there(fleet, shape, chosen.suit))
     if len(placed) > 1 and not shape.whole:
-        fleet.put_alike(placed, shape, chosen.nodes, chosen.times)
+        fleet.book_alike(shape, chosen.nodes, chosen.times)
+        fleet.roster.add_alike(placed, shape, places)
     else:
         for task in placed:
             fleet.put_task(task, shape)
     outcome.placed += placed
     for task in placed if shape.volumes else ():
         _bind_volumes(fleet, shape, task.node_id, outcome)
+
+
+def _assigned(fleet: Fleet, tasks: list[Task], places: list[int], why: str) -> list[Task]:
+    """Return *tasks* as they are to be written, each with its place."""
+    nodes, assigned = fleet.columns.nodes, TaskState.ASSIGNED
+    where = {
+        at: (node.id, f"placed on {node.description.hostname or node.id}{why}")
+        for at in set(places)
+        if (node := nodes[at]) is not None
+    }
+    return [
+        replace(task, node_id=node_id, placement_message=said, state=assigned)
+        for task, at in zip(tasks, places, strict=True)
+        for node_id, said in (where[at],)
+    ]
 
 
 def _bind_volumes(fleet: Fleet, shape: Shape, node_id: str, outcome: Outcome) -> None:
@@ -212,10 +221,13 @@ def _place_kin(fleet: Fleet, alike: list[Request], outcome: Outcome) -> bool:
     # In the order of values and nodes every service takes each so many-th place: so no two of them are near each other.
     places = chosen.places
     places = places[_by_level(fleet, shape, places)]
-    once = np.ones(each, np.int64)
+    fleet.book_alike(shape, chosen.nodes, chosen.times)
+    why = why_there(fleet, shape, chosen.suit)
     for number, request in enumerate(alike):
-        mine = Chosen(places[number::services], once, chosen.suit)
-        _settle(fleet, request.shape, request.tasks, mine, outcome)
+        mine = places[number::services].tolist()
+        placed = _assigned(fleet, request.tasks, mine, why)
+        fleet.roster.add_alike(placed, request.shape, mine)
+        outcome.placed += placed
     return True
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import msgspec
+
 from pilothouse.control.scheduler.shape import Need, Shape
 from pilothouse.model.objects import PortBinding, Task
 from pilothouse.model.ports import overlap
@@ -11,8 +13,7 @@ Turn = int | tuple[int, str]
 """What two tasks of a service share that take turns: a slot; in global modes the node; or a step, which is in none."""
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class Entry:
+class Entry(msgspec.Struct, gc=False, eq=False):
     """A task that is placed; *taken* is what it reserves there."""
 
     task: Task
@@ -44,7 +45,7 @@ class Muster:
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self.counts: dict[int, int] = {}
-        self.turns: dict[Turn, list[Entry]] = {}
+        self.turns: dict[Turn, tuple[Entry, ...]] = {}
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -80,7 +81,8 @@ class Roster:
         if shape is not muster.shape or not muster.turns:
             self._bind(shape)
             muster.shape = shape
-        muster.turns.setdefault(turn_of(task), []).append(entry)
+        turn = turn_of(task)
+        muster.turns[turn] = (*muster.turns.get(turn, ()), entry)
         if entry.stays:
             muster.counts[entry.at] = muster.counts.get(entry.at, 0) + 1
         for port in task.ports:
@@ -102,7 +104,7 @@ class Roster:
         turns, counts = muster.turns, muster.counts
         for task, at in zip(tasks[1:], places[1:], strict=True):
             entries[task.id] = entry = Entry(task, shape, at, need)
-            turns[task.slot or (-1, task.node_id)] = [entry]
+            turns[task.slot or (-1, task.node_id)] = (entry,)
             if task.desired_state is not stopped:
                 counts[at] = counts.get(at, 0) + 1
 
@@ -112,7 +114,7 @@ class Roster:
         del self.entries[task.id]
         muster = self.services[shape.service_id]
         turn = turn_of(task)
-        others = [other for other in muster.turns[turn] if other is not entry]
+        others = tuple(other for other in muster.turns[turn] if other is not entry)
         if others:
             muster.turns[turn] = others
         else:

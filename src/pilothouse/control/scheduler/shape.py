@@ -103,6 +103,8 @@ def shape_of(task: Task, *, job: bool = False) -> Shape:
 def needs(spec: TaskSpec) -> tuple[Need, tuple[str, ...], tuple[str, ...]]:
     """Return what a task reserves, the kinds of which it wants all, and those that only device requests name."""
     amounts = amounts_of(spec.reservations)
+    if not spec.container.gpus:
+        return tuple((kind, amount) for kind, amount in sorted(amounts.items()) if amount), (), ()
     written = set(amounts)
     whole: list[str] = []
     for request in spec.container.gpus:
@@ -131,8 +133,9 @@ def device_kind(request: DeviceRequest) -> str:
 def partners_of(spec: ContainerSpec) -> tuple[str, ...]:
     """Return the services of the app whose container this one shares something with."""
     shared = (spec.network_mode, spec.privileges.ipc, spec.privileges.pid, spec.privileges.uts)
-    found = {value.removeprefix("service:") for value in shared if value.startswith("service:")}
-    found |= {each.partition(":")[0] for each in spec.volumes_from if not each.startswith("container:")}
+    found = {value.removeprefix("service:") for value in shared if value and value.startswith("service:")}
+    if spec.volumes_from:
+        found |= {each.partition(":")[0] for each in spec.volumes_from if not each.startswith("container:")}
     return tuple(sorted(found))
 
 
@@ -146,6 +149,8 @@ def total(needs: Iterable[Need]) -> Need:
 
 
 def _volumes(app: str, spec: ContainerSpec) -> tuple[str, ...]:
+    if not spec.mounts:
+        return ()
     named = {mount.source for mount in spec.mounts if mount.kind is MountKind.VOLUME and mount.source}
     return tuple(f"{app}/{key}" for key in sorted(named))
 
