@@ -21,8 +21,10 @@ from tests.control.test_batches import node, tasks
 
 
 class Clock:
+    at = 1000.0
+
     def now(self):
-        return 1000.0
+        return self.at
 
 
 class Stage:
@@ -30,7 +32,8 @@ class Stage:
 
     def __init__(self, *nodes):
         self.store = MemoryStore()
-        self.scheduler = Scheduler(self.store, Clock())
+        self.clock = Clock()
+        self.scheduler = Scheduler(self.store, self.clock)
         self.heard = 0
         self.nodes = nodes
 

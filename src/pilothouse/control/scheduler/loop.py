@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pilothouse.clock import Clock
 from pilothouse.control.scheduler.fleet import Fleet
 from pilothouse.control.scheduler.place import Outcome, place_requests
+from pilothouse.control.scheduler.rebalance import rebalance
 from pilothouse.control.scheduler.shape import Shape
 from pilothouse.control.scheduler.units import Request, requests
-from pilothouse.control.scheduler.write import REQUESTER, Shapes, place_now, read_fleet, withdraw, write
+from pilothouse.control.scheduler.write import REQUESTER, Shapes, ask_to_move, place_now, read_fleet, withdraw, write
 from pilothouse.model.cluster import Cluster, ClusterSpec, Disruption
 from pilothouse.model.objects import Node, Service, Task, Volume
 from pilothouse.model.states import TaskState, Writer
@@ -22,6 +23,7 @@ BATCH = 2_000
 """Tasks placed in one transaction: bounds how long one commit can grow."""
 IN_FLIGHT = 3
 """Transactions that are decided before the first of them is known to be durable."""
+HOUR = 3600.0
 
 place = place_now
 
@@ -40,6 +42,7 @@ class Scheduler:
         self._everything = False
         self._asked: set[str] = set()
         self._untidy = False
+        self._next_move: float | None = None
 
     def survey(self, tx: ReadTx) -> None:
         self._shapes = Shapes()
@@ -130,7 +133,7 @@ class Scheduler:
         if self._untidy:
             self._untidy = False
             await self._store.update(Writer.SCHEDULER, withdraw)
-        return None
+        return await self._rebalance()
 
     def _take_due(self) -> list[Task]:
         due = set(self._pending) if self._everything else self._due | self._could_profit()
@@ -181,6 +184,19 @@ class Scheduler:
             if task.id in self._fleet.roster.entries:
                 self._fleet.put_task(task)
         gate.release()
+
+    async def _rebalance(self) -> float | None:
+        """Ask for one move if it is time for one, and return when the next may be asked for; None if none may."""
+        budget, now = self._fleet.pools.spec.rebalance_budget, self._clock.now()
+        if budget <= 0:
+            self._next_move = None
+        elif self._next_move is None or now >= self._next_move:
+            # Also a scheduler that was just started waits its time: it does not know what was moved before.
+            due, self._next_move = self._next_move is not None, now + HOUR / budget
+            moves = rebalance(self._fleet, 1, self._asked) if due else []
+            if moves:
+                await self._store.update(Writer.SCHEDULER, lambda tx: ask_to_move(tx, moves, now))
+        return self._next_move
 
     def _still(self, request: Request) -> Request | None:
         """Return what of a request is still to be decided: the transactions before took time."""

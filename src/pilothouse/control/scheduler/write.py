@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from pilothouse.control.scheduler.case import Case
 from pilothouse.control.scheduler.fleet import Claim, Fleet
 from pilothouse.control.scheduler.place import Outcome, place
+from pilothouse.control.scheduler.rebalance import Move
 from pilothouse.control.scheduler.shape import Shape, shape_of
 from pilothouse.model.cluster import CLUSTER_ID, Cluster, ClusterSpec, Disruption, DisruptionKind
 from pilothouse.model.objects import Node, PortBinding, Service, Task, Volume
@@ -50,19 +51,33 @@ def write(tx: WriteTx, outcome: Outcome, fleet: Fleet, now: float) -> Written:
         if kept is not None and placed & set(volume.nodes):
             tx.put(replace(kept, nodes=tuple(dict.fromkeys((*kept.nodes, *volume.nodes)))))
     for victim, beneficiary, reason in outcome.preempted:
-        _ask_to_go(tx, victim, beneficiary, reason, now)
+        _ask(tx, victim, Reason(DisruptionKind.PREEMPTION, reason, beneficiary), now)
     _tell(tx, outcome.left)
     return written
 
 
-def _ask_to_go(tx: WriteTx, victim: Task, beneficiary: str, reason: str, now: float) -> None:
-    stored = tx.get(Task, victim.id)
-    if stored is None or stored.state.terminal or tx.get(Disruption, victim.id) is not None:
+def ask_to_move(tx: WriteTx, moves: list[Move], now: float) -> None:
+    """Ask for tasks to be replaced because they would be better elsewhere."""
+    for move in moves:
+        _ask(tx, move.task, Reason(DisruptionKind.REBALANCE, move.reason), now)
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why a task is to be replaced; with a *beneficiary* it is stopped at once, for its room."""
+
+    kind: DisruptionKind
+    sentence: str
+    beneficiary: str = ""
+
+
+def _ask(tx: WriteTx, task: Task, why: Reason, now: float) -> None:
+    stored = tx.get(Task, task.id)
+    if stored is None or stored.state.terminal or tx.get(Disruption, task.id) is not None:
         return
     tx.put(
         Disruption(
-            id=victim.id, app=victim.app, service=victim.service, kind=DisruptionKind.PREEMPTION, reason=reason,
-            requested_at=now, requested_by=REQUESTER, at_once=True, beneficiary=beneficiary,
+            id=task.id, app=task.app, service=task.service, kind=why.kind, reason=why.sentence, requested_at=now,
+            requested_by=REQUESTER, at_once=bool(why.beneficiary), beneficiary=why.beneficiary,
         )
     )  # fmt: skip
 
