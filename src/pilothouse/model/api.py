@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from pilothouse.model.base import Value
 from pilothouse.model.container import ContainerSpec
+from pilothouse.model.matrix import Matrix
 from pilothouse.model.objects import Health, PortBinding
 from pilothouse.model.refusal import Refusal as Refusal
 from pilothouse.model.release_api import ReleaseView
@@ -197,6 +198,7 @@ class Explanation(Value, frozen=True, kw_only=True):
         changes: What changed since it last worked.
         effective: For a task or service: the container as the engine is told, safe defaults filled in, values of
             environment variables hidden.
+        matrix: For a task that waits for a place: every rule on every node, and what would place it.
     """
 
     object: str
@@ -206,6 +208,7 @@ class Explanation(Value, frozen=True, kw_only=True):
     log_tail: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     effective: ContainerSpec | None = None
+    matrix: Matrix | None = None
 
 
 class GrantRequest(Value, frozen=True, kw_only=True):

@@ -14,18 +14,27 @@ from pilothouse.model.objects import Task
 _SHOWN = 10
 
 
-def explain(fleet: Fleet, task: Task, shape: Shape | None = None) -> Matrix:
+def explain(fleet: Fleet, task: Task, shape: Shape | None = None, beside: frozenset[str] = frozenset()) -> Matrix:
     """Return what every rule says of every node about *task*, as if it were to be placed now.
 
-    A task that is placed already is taken out of the fleet for the question, and put back.
+    A task that is placed already is taken out of the fleet for the question, and put back; so is room that is kept.
+
+    Args:
+        fleet: The nodes and what is placed.
+        task: Placed or not.
+        shape: Its shape, if that is known.
+        beside: Names of the services whose tasks of the slot would be placed together with it.
     """
+    claim = fleet.release(task.id)
     entry = fleet.roster.entries.get(task.id)
     if entry is not None:
         fleet.drop_task(task.id)
-    case = Case(fleet, shape or (entry.shape if entry else shape_of(task)), task)
+    case = Case(fleet, shape or (entry.shape if entry else shape_of(task)), task, beside)
     found = _matrix(case, task)
     if entry is not None:
         fleet.put_task(entry.task, entry.shape)
+    if claim is not None:
+        fleet.hold(task.id, claim)
     return found
 
 

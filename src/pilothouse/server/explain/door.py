@@ -7,6 +7,7 @@ from pilothouse.model.api import Explanation
 from pilothouse.model.base import Object
 from pilothouse.model.objects import App, Config, Grant, Network, Node, Secret, Service, Task, Volume
 from pilothouse.model.release import Release, release_id
+from pilothouse.server.explain.places import matrix_of
 from pilothouse.server.explain.releases import explain_release
 from pilothouse.server.explain.services import explain_app, explain_service
 from pilothouse.server.explain.tasks import explain_task
@@ -61,7 +62,7 @@ def explain(tx: ReadTx, name: str, now: float) -> Explanation:
         case Service():
             return explain_service(scenes, found, now)
         case Task():
-            return explain_task(scenes, found, now)
+            return explain_task(scenes, found, now, matrix_of(tx, found))
         case Release():
             return explain_release(scenes, found, now)
         case _:

@@ -12,10 +12,12 @@ from pilothouse.model.container import ContainerSpec
 from pilothouse.model.counts import in_a_row
 from pilothouse.model.diff import diff
 from pilothouse.model.hardening import harden
+from pilothouse.model.matrix import Matrix
 from pilothouse.model.names import display_name
 from pilothouse.model.objects import Node, Service, Task
 from pilothouse.model.states import TaskState
 from pilothouse.server.explain.lost import away, task_next
+from pilothouse.server.explain.places import node_lines, remedy_of
 from pilothouse.server.explain.steps import held_by_step, step_causes, step_clause, step_evidence
 from pilothouse.server.explain.words import ago, sentence, since
 from pilothouse.server.sentences import running_step, task_sentence
@@ -24,8 +26,8 @@ from pilothouse.server.views import port_text
 HIDDEN = "(hidden)"
 
 
-def explain_task(scenes: Scenes, task: Task, now: float) -> Explanation:
-    """Return why *task* is as it is."""
+def explain_task(scenes: Scenes, task: Task, now: float, matrix: Matrix | None = None) -> Explanation:
+    """Return why *task* is as it is; *matrix* is what the nodes lack, if it waits for one."""
     before = predecessor(scenes, task)
     culprit = task if task.state.terminal else before if before is not None and _died(before) else None
     return Explanation(
@@ -33,13 +35,14 @@ def explain_task(scenes: Scenes, task: Task, now: float) -> Explanation:
         sentence=sentence(
             f"{display_name(task)} of {task.app} {what(scenes, task, now)}",
             decided(task),
-            advice(scenes, task, now),
+            remedy_of(matrix) or advice(scenes, task, now),
         ),
-        causes=causes(scenes, task, now),
+        causes=(*node_lines(matrix), *causes(scenes, task, now)),
         facts=facts(task, now),
         log_tail=_log_tail(scenes, task, culprit),
         changes=changes(scenes, task),
         effective=effective(task.spec.container),
+        matrix=matrix,
     )
 
 
