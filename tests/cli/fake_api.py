@@ -115,7 +115,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
         self.wfile.write(b"0\r\n\r\n")
 
-    do_GET = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - names that the base class calls
+    do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = _answer  # noqa: N815 - names that the base class calls
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

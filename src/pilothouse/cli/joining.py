@@ -10,7 +10,7 @@ import os
 import pathlib
 import socket
 
-from pilothouse.cli import membership, remote
+from pilothouse.cli import lifecycle, membership, remote
 from pilothouse.cli.membership import Membership
 from pilothouse.cli.places import Places
 from pilothouse.errors import ConflictError, InvalidRequestError, JoinRefusedError, ServerUnavailableError
@@ -39,7 +39,7 @@ def join(places: Places, address: str, token_text: str, advertise: str = "") -> 
     manager = join_address(*split_address(address))
     _check_free(places)
     authority = fetch_authority(manager, token)
-    request = new_request()
+    request, reached = new_request(), advertise or own_address(manager)
     answer = remote.ask(
         manager,
         pinned_context(authority),
@@ -51,10 +51,10 @@ def join(places: Places, address: str, token_text: str, advertise: str = "") -> 
             secret=token.secret,
             request=request.text,
             hostname=socket.gethostname(),
-            address=advertise or own_address(manager),
+            address=reached,
         ),
     )
-    _keep(pathlib.Path(places.data), answer, request.key, advertise)
+    _keep(pathlib.Path(places.data), answer, request.key, reached)
     return answer
 
 
@@ -105,6 +105,8 @@ def _check_free(places: Places) -> None:
         raise ConflictError(
             f"this machine is in a cluster already, as {known.node_id}: `pilothouse leave` takes it out"
         )
+    if (pid := lifecycle.running_pid(places)) is not None:
+        raise ConflictError(f"process {pid} runs on this machine as server or agent: one machine, one platform")
     if os.path.exists(os.path.join(places.data, STORE_FILE)):
         raise ConflictError(
             f"this machine is a platform of its own (its state is in {places.data}): take its apps down, stop the "
@@ -112,7 +114,7 @@ def _check_free(places: Places) -> None:
         )
 
 
-def _keep(data: pathlib.Path, answer: JoinAnswer, key: bytes, advertise: str) -> None:
+def _keep(data: pathlib.Path, answer: JoinAnswer, key: bytes, reached: str) -> None:
     """Write what was given: first the certificate, then that there is a cluster; without that, the rest is nothing."""
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -121,7 +123,7 @@ def _keep(data: pathlib.Path, answer: JoinAnswer, key: bytes, advertise: str) ->
         held = credentials.held()
         if not any(name.endswith(f"/agent/{answer.node_id}") for name in held.names):
             raise InvalidRequestError(f"the certificate that came is not for {answer.node_id}")
-        host = join_address(*split_address(advertise)) if advertise and answer.role is Role.MANAGER else advertise
+        host, port = split_address(reached)
         membership.save(
             data,
             Membership(
@@ -129,7 +131,7 @@ def _keep(data: pathlib.Path, answer: JoinAnswer, key: bytes, advertise: str) ->
                 node_id=answer.node_id,
                 cluster=answer.cluster,
                 managers=answer.managers,
-                advertise=host,
+                advertise=join_address(host, port) if answer.role is Role.MANAGER else host,
             ),
         )
     except (OSError, InvalidRequestError) as error:

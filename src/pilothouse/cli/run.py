@@ -125,7 +125,7 @@ class Term:
     async def _run(
         self, asked: asyncio.Event, backend: Backend, engine: DockerEngine, data: pathlib.Path
     ) -> Exception | None:
-        doors = Doors(data, token_file(os.environ))
+        doors = Doors(data, self._clock, token_file(os.environ))
         own_id = node_id(data, self._ids)
         manager = Manager(
             store=backend.store,
@@ -144,7 +144,7 @@ class Term:
             async with asyncio.TaskGroup() as group:
                 always = {**backend.loops, **manager.always(), "doors": lambda: doors.run(manager)}
                 attending = group.create_task(run_term(always), name="always")
-                term = group.create_task(self._lead(backend, manager, engine, data, leading), name="term")
+                term = group.create_task(self._lead(backend, manager, engine, doors, leading), name="term")
                 if not backend.shared:
                     # Nobody else can lead, so who asks the API finds the node there.
                     await leading.wait()
@@ -164,13 +164,14 @@ class Term:
         return None
 
     async def _lead(
-        self, backend: Backend, manager: Manager, engine: DockerEngine, data: pathlib.Path, leading: asyncio.Event
+        self, backend: Backend, manager: Manager, engine: DockerEngine, doors: Doors, leading: asyncio.Event
     ) -> None:
         """Run the loops and the agent once this manager leads, until it does not.
 
         Raises:
             TermOverError: Another leads since, or this one cannot show that it does.
         """
+        data = pathlib.Path(self._places.data)
         name = node_id(data, self._ids)
         leadership = await backend.election.lead(name)
         session = manager.session(name, leadership.store)
@@ -178,8 +179,10 @@ class Term:
         ingress = EnvoyIngress(run / "proxy", find_binary(os.environ), self._clock, self._ids)
         agent = Agent(session, engine, ingress, self._clock, self._ids, data, run)
         agent.health.changed = session.pressure
+        reception = manager.reception(leadership.epoch, leadership.store)
         loops = {
             **manager.leading(leadership.store),
+            **reception.loops(),
             "agent": agent.run,
             "leadership": lambda: _while_leading(leadership),
         }
@@ -187,8 +190,10 @@ class Term:
             async with asyncio.TaskGroup() as group:
                 group.create_task(run_term(loops), name="loops")
                 await session.open(agent.services)
+                doors.lead(reception)
                 leading.set()
         finally:
+            doors.follow()
             session.close()
             await leadership.resign()
 

@@ -40,8 +40,10 @@ class Renewal:
         now: Set it to have the certificate replaced without waiting.
     """
 
-    def __init__(self, credentials: Credentials, ask: Ask, clock: Clock, ids: Ids) -> None:
-        self.now = asyncio.Event()
+    def __init__(
+        self, credentials: Credentials, ask: Ask, clock: Clock, ids: Ids, now: asyncio.Event | None = None
+    ) -> None:
+        self.now = now or asyncio.Event()
         self._credentials = credentials
         self._ask = ask
         self._clock = clock

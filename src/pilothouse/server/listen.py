@@ -5,7 +5,6 @@ that died is replaced; one that answers is somebody else's and is left alone.
 """
 
 import asyncio
-import errno
 import grp
 import hmac
 import os
@@ -13,6 +12,7 @@ import pathlib
 import socket
 import ssl
 import stat
+from typing import Any
 
 import msgspec
 import uvicorn
@@ -109,7 +109,7 @@ class Listener:
     async def open_cluster(
         self, host: str, port: int, context: ssl.SSLContext, allowed: AllowList, token: bytes | None = None
     ) -> int:
-        """Listen with this machine's certificate and return the port; on every address if *host* is none of its own.
+        """Listen with this machine's certificate and return the port; "" is every address of this machine.
 
         A caller is another manager, by its certificate, or holds *token*; anybody else may call what is anonymous.
 
@@ -175,32 +175,49 @@ class Factory:
         return self._protocol(self._config, self._state, {})
 
 
-def bind_tcp(host: str, port: int) -> socket.socket:
-    """Return a socket bound to *host*, or to every address of the machine if *host* is not one of them (behind NAT).
+def local_host(host: str) -> str:
+    """Return *host* if it is an address of this machine, else "" for all of its addresses (behind NAT).
 
     Raises:
-        InvalidRequestError: The port is taken, or there is no such host.
+        InvalidRequestError: There is no such host.
     """
+    family, address = _resolve(host, 0)
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(address)
+        except OSError:
+            return ""
+    return host
+
+
+def bind_tcp(host: str, port: int) -> socket.socket:
+    """Return a socket bound to *host*, "" being every address of the machine.
+
+    Raises:
+        InvalidRequestError: The port is taken, or *host* is no address of this machine.
+    """
+    family, address = _resolve(host, port)
+    listening = socket.socket(family, socket.SOCK_STREAM)
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        listening.close()
+        raise InvalidRequestError(
+            f"cannot listen on port {port} of {host or 'this machine'}: {error.strerror}; choose another one with "
+            "--advertise"
+        ) from error
+    listening.setblocking(False)
+    return listening
+
+
+def _resolve(host: str, port: int) -> tuple[int, tuple[Any, ...]]:
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise InvalidRequestError(f"{host} is no address of a machine: {error}; choose another --advertise") from error
     family, _, _, _, address = found[0]
-    for where in (address, ("", port) if family == socket.AF_INET else ("::", port)):
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(where)
-        except OSError as error:
-            listening.close()
-            if error.errno != errno.EADDRNOTAVAIL or where is not address:
-                raise InvalidRequestError(
-                    f"cannot listen on port {port} of {host}: {error.strerror}; choose another with --advertise"
-                ) from error
-        else:
-            listening.setblocking(False)
-            return listening
-    raise InvalidRequestError(f"cannot listen on port {port} of {host}")
+    return family, address
 
 
 def of_token(headers: list[tuple[bytes, bytes]], token: bytes) -> Principal | None:

@@ -46,8 +46,6 @@ def join(*, advertise: str, as_json: bool, data: str | None, run: str | None, ad
     """
     found = _places(data, run)
     joining, agent = importlib.import_module(_JOINING), importlib.import_module(_AGENT)
-    if lifecycle.running_pid(found) is not None:
-        raise ConflictError("a server or an agent runs on this machine: a machine is in one platform at a time")
     answer = joining.join(found, address, token, advertise)
     if answer.warning:
         output.note(f"! {answer.warning}")

@@ -1,0 +1,234 @@
+"""The commands about the cluster ask what the person meant, and say what came of it."""
+
+import json
+
+import pytest
+
+from pilothouse.cli import lifecycle, membership
+from pilothouse.cli.membership import Membership
+from pilothouse.errors import ConflictError, NotClusteredError
+from pilothouse.model.certificate import Certificate
+from pilothouse.model.cluster import JoinToken, ManagerMember, Role
+from pilothouse.model.cluster_api import (
+    AuthorityView,
+    ClusterView,
+    InitRequest,
+    MaintenanceRequest,
+    NodePatch,
+    TokenMade,
+    TokenRequest,
+)
+from pilothouse.model.objects import Availability, Maintenance, Node, NodeSpec
+from pilothouse.model.placement import Taint, TaintEffect
+from tests.cli.fake_api import page
+
+FAR = 4_000_000_000.0
+CLUSTER = ClusterView(
+    cluster="c" * 32,
+    created_at=1.0,
+    node_id="m1",
+    authorities=(AuthorityView(id="1", state="active", hash="ab", created_at=1.0, not_after=FAR),),
+    managers=(
+        ManagerMember(id="m1", api="10.0.0.5:7443", sessions="10.0.0.5:7444", approved_at=1.0),
+        ManagerMember(id="m2", api="10.0.0.6:7443", sessions="10.0.0.6:7444"),
+    ),
+    nodes=2,
+)
+
+
+def token(**fields):
+    return JoinToken(**{
+        "id": "ABCDEFG2", "secret_hash": "", "role": Role.AGENT, "created_at": 1.0, "expires_at": FAR,
+        "created_by": "me", **fields,
+    })  # fmt: skip
+
+
+MADE = TokenMade(token="PH1-ABCDEFG2-SECRET-HASH", address="10.0.0.5:7443", record=token())
+
+
+def test_init_makes_the_cluster_and_prints_the_command_to_join_with(api, command):
+    api.answers["POST", "/v1/cluster"] = CLUSTER
+    api.answers["POST", "/v1/tokens"] = MADE
+    done = command("init", "--advertise", "10.0.0.5")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-1].strip() == "pilothouse join 10.0.0.5:7443 PH1-ABCDEFG2-SECRET-HASH"
+    assert api.bodies("POST", "/v1/cluster", InitRequest) == [InitRequest(advertise="10.0.0.5:7443")]
+
+
+def test_init_finds_an_address_by_itself(api, command, monkeypatch):
+    from pilothouse.cli import joining
+
+    monkeypatch.setattr(joining, "own_address", lambda: "fd00::7")
+    api.answers["POST", "/v1/cluster"] = CLUSTER
+    api.answers["POST", "/v1/tokens"] = MADE
+    assert json.loads(command("init", "--json").out)["token"] == MADE.token
+    assert api.bodies("POST", "/v1/cluster", InitRequest) == [InitRequest(advertise="[fd00::7]:7443")]
+
+
+def test_an_address_that_is_none_is_refused_before_a_server_is_started(here, command):
+    assert command("init", "--advertise", "a b").code == 3
+
+
+def test_a_refusal_of_the_server_is_told(api, command):
+    api.answers["POST", "/v1/cluster"] = ConflictError("there is a cluster already")
+    done = command("init", "--advertise", "10.0.0.5")
+    assert (done.code, "PH104" in done.err) == (3, True)
+
+
+def test_a_token_is_asked_for_with_role_labels_and_time(api, command):
+    api.answers["POST", "/v1/tokens"] = MADE
+    done = command("token", "create", "--role", "manager", "--label", "zone=b", "--label", "x=", "--ttl", "10m")
+    assert done.out == "pilothouse join 10.0.0.5:7443 PH1-ABCDEFG2-SECRET-HASH\n"
+    asked = TokenRequest(role=Role.MANAGER, labels={"zone": "b", "x": ""}, life_seconds=600.0)
+    assert api.bodies("POST", "/v1/tokens", TokenRequest) == [asked]
+
+
+@pytest.mark.parametrize("labels", [("zone",), ("=b",), ("a=b", "a=c")])
+def test_a_label_of_another_form_is_refused(api, command, labels):
+    arguments = [word for label in labels for word in ("--label", label)]
+    assert command("token", "create", *arguments).code == 3
+
+
+def test_tokens_that_can_be_used_are_listed_and_the_others_on_request(api, command):
+    api.answers["GET", "/v1/tokens"] = page(
+        token(), token(id="USED2222", used_by="web1"), token(id="GONE2222", revoked_at=2.0),
+        token(id="LATE2222", expires_at=2.0),
+    )  # fmt: skip
+    assert [line.split()[0] for line in command("token", "ls").out.splitlines()] == ["TOKEN", "ABCDEFG2"]
+    everything = command("token", "ls", "--all").out
+    assert [" used by web1 " in everything, " revoked " in everything, " expired " in everything] == [True] * 3
+
+
+def test_a_token_is_revoked_and_a_used_one_points_at_its_node(api, command):
+    api.answers["DELETE", "/v1/tokens/ABCDEFG2"] = token(revoked_at=2.0)
+    assert command("token", "revoke", "ABCDEFG2").out == "revoked ABCDEFG2\n"
+    api.answers["DELETE", "/v1/tokens/ABCDEFG2"] = token(used_by="web1")
+    assert "pilothouse node remove web1" in command("token", "revoke", "ABCDEFG2").out
+
+
+@pytest.mark.parametrize(
+    ("words", "patch"),
+    [
+        (("label", "web1", "zone=b", "disk-"), NodePatch(labels={"zone": "b", "disk": None})),
+        (("label", "web1", "a=-"), NodePatch(labels={"a": "-"})),
+        (("taint", "web1", "gpu=yes"), NodePatch(taints=(Taint(key="gpu", value="yes"),))),
+        (("taint", "web1", "old:evict"), NodePatch(taints=(Taint(key="old", effect=TaintEffect.EVICT),))),
+        (("taint", "web1", "gpu-"), NodePatch(untaint=("gpu",))),
+        (("drain", "web1"), NodePatch(availability=Availability.DRAIN)),
+        (
+            ("drain", "web1", "--for", "2h", "--deadline", "30m", "--reason", "disk"),
+            NodePatch(maintenance=MaintenanceRequest(reason="disk", for_seconds=7200.0, deadline_seconds=1800.0)),
+        ),
+        (("pause", "web1"), NodePatch(availability=Availability.PAUSE)),
+        (("activate", "web1"), NodePatch(availability=Availability.ACTIVE)),
+    ],
+)
+def test_what_a_person_decides_about_a_node_is_one_patch(api, command, words, patch):
+    api.answers["PATCH", "/v1/nodes/web1"] = Node(id="web1")
+    assert command("node", *words).code == 0
+    assert api.bodies("PATCH", "/v1/nodes/web1", NodePatch) == [patch]
+
+
+def test_an_effect_that_is_none_is_refused(api, command):
+    done = command("node", "taint", "web1", "gpu:sometimes")
+    assert (done.code, "no-schedule or evict" in done.err) == (3, True)
+
+
+def test_a_change_says_what_holds_now(api, command):
+    kept = Maintenance(reason="disk", until=FAR)
+    spec = NodeSpec(labels={"zone": "b"}, taints=(Taint(key="gpu"),), availability=Availability.DRAIN, maintenance=kept)
+    api.answers["PATCH", "/v1/nodes/web1"] = Node(id="web1", spec=spec)
+    said = command("node", "drain", "web1").out
+    assert said.startswith("web1: drain; labels zone=b; taints gpu:no-schedule; in maintenance until 2096-")
+
+
+def test_a_node_is_shown_with_its_certificates(api, command):
+    certificates = (Certificate(serial="ab12", not_before=1.0, not_after=2.0, authority="1"),)
+    api.answers["GET", "/v1/nodes/web1"] = Node(id="web1", role="agent", certificates=certificates)
+    said = command("node", "inspect", "web1").out
+    assert "ab12 of authority 1, ended" in said
+    assert json.loads(command("node", "inspect", "web1", "--json").out)["id"] == "web1"
+
+
+@pytest.mark.parametrize(
+    ("words", "method", "path", "said"),
+    [
+        (("rotate", "web1"), "POST", "/v1/nodes/web1/rotate", "asked for a new key"),
+        (("approve", "web1"), "POST", "/v1/nodes/web1/approve", "approved as a manager"),
+        (("remove", "web1"), "DELETE", "/v1/nodes/web1", "pilothouse leave"),
+    ],
+)
+def test_what_is_done_to_a_node_is_said(api, command, words, method, path, said):
+    api.answers[method, path] = Node(id="web1")
+    assert said in command("node", *words).out
+    assert json.loads(command("node", *words, "--json").out)["id"] == "web1"
+
+
+def test_force_is_asked_for_in_words(api, command):
+    api.answers["DELETE", "/v1/nodes/web1"] = Node(id="web1")
+    command("node", "remove", "web1")
+    command("node", "remove", "web1", "--force")
+    assert [query["force"] for *_, query, _ in api.asked] == ["false", "true"]
+
+
+def test_the_cluster_is_shown_with_managers_and_authorities(api, command):
+    api.answers["GET", "/v1/cluster"] = CLUSTER
+    said = command("cluster", "show").out
+    assert ["approved" in said, "waits for approval" in said, "active" in said] == [True] * 3
+
+
+def test_a_platform_on_one_host_says_so(api, command):
+    api.answers["GET", "/v1/cluster"] = NotClusteredError("this platform runs on one host")
+    done = command("cluster", "show")
+    assert (done.code, "PH114" in done.err) == (3, True)
+
+
+def test_the_authority_is_changed_and_evictions_are_confirmed(api, command):
+    api.answers["POST", "/v1/cluster/rotate-ca"] = CLUSTER.authorities[0]
+    api.answers["POST", "/v1/cluster/confirm-evictions"] = CLUSTER
+    assert "authority 1 is made" in command("cluster", "rotate-ca").out
+    assert "confirmed" in command("cluster", "confirm-evictions").out
+
+
+# This machine
+
+
+def joined(tmp_path, role=Role.AGENT):
+    data = tmp_path / "data"
+    data.mkdir()
+    membership.save(data, Membership(role=role, node_id="web1", cluster="c" * 32, managers=("10.0.0.5:7444",)))
+    return data
+
+
+def test_an_agents_machine_starts_no_server(here, command, tmp_path):
+    joined(tmp_path)
+    for words in (("server", "start"), ("server", "run"), ("init", "--advertise", "10.0.0.7")):
+        done = command(*words)
+        assert (done.code, "is an agent (web1) of a cluster" in done.err) == (3, True), words
+
+
+def test_leaving_forgets_everything(here, command, tmp_path):
+    data = joined(tmp_path)
+    done = command("leave")
+    assert (done.code, "pilothouse node remove web1" in done.out) == (0, True)
+    assert list(data.iterdir()) == []
+    assert command("leave").code == 3
+
+
+def test_a_manager_leaves_only_by_force(here, command, tmp_path):
+    data = joined(tmp_path, Role.MANAGER)
+    assert "remove it on another one" in command("leave").err
+    assert membership.load(data) is not None
+    assert command("leave", "--force").code == 0
+
+
+def test_a_machine_in_no_cluster_runs_no_agent(here, command):
+    done = command("agent", "run")
+    assert (done.code, "PH114" in done.err) == (3, True)
+    assert command("agent", "status").code == 2
+
+
+def test_the_unit_of_the_agent_runs_the_agent():
+    text = lifecycle.unit_text("/opt/ph/bin/python", lifecycle.AGENT_UNIT)
+    assert 'ExecStart="/opt/ph/bin/python" -m pilothouse agent run\n' in text
+    assert "KillMode=process" in text
