@@ -7,10 +7,25 @@ import sys
 import click
 
 from pilothouse.cli import options, output
+from pilothouse.cli.cluster_client import ClusterClient
 from pilothouse.cli.command import EXIT_FAILED, EXIT_REFUSED, command
+from pilothouse.cli.pairs import pairs
 from pilothouse.cli.provision.preflight import Finding, Verdict, Wanted
 from pilothouse.clock import SystemClock
+from pilothouse.errors import NotClusteredError, ServerUnavailableError
+from pilothouse.model.addresses import (
+    API_PORT,
+    CLIENT_OFFSET,
+    PEER_OFFSET,
+    SESSIONS_OFFSET,
+    manager_addresses,
+    split_address,
+)
 from pilothouse.model.cluster import Role
+from pilothouse.model.cluster_api import TokenRequest
+
+_TOKEN_SECONDS = 900.0
+"""Long enough for a slow line, as the token is made only once the installation is there."""
 
 _COLOURS = {Verdict.GOOD: "green", Verdict.WARNING: "yellow", Verdict.REFUSED: "red"}
 
@@ -66,30 +81,84 @@ def provision(
 
     given = remote.address(address)
     trust = remote.Trust(known_hosts=known_hosts, fingerprint=host_key, identity=identity)
+    asked = TokenRequest(role=Role(role), labels=pairs("--label", labels), life_seconds=_TOKEN_SECONDS)
+    cluster = None if no_join else _Cluster(ClusterClient(options.transport()), asked)
+    places = _places(cluster, manager, only_look=only_look)
     said = _Said(quiet=as_json)
 
     async def whole() -> steps.Done:
         clock = SystemClock()
         said.step(f"connecting to {given.host}")
         async with remote.Connecting(given, trust) as machine:
-            _facts, findings = await steps.look(machine, _wanted(role, no_install), (), clock)
+            findings = await steps.look(machine, _wanted(role, places, no_install=no_install), places, clock)
             for each in findings:
                 said.finding(each)
             steps.insist(given.host, findings)
-            done = steps.Done(host=given.host, findings=findings)
-            if only_look:
-                return done
-            installed = "" if no_install else await steps.install(machine, given.host, said)
-            return steps.Done(host=given.host, findings=findings, installed=installed)
+            installed = node = ""
+            if not only_look and not no_install:
+                installed = await steps.install(machine, given.host, said)
+            if not only_look and cluster and places:
+                node = await steps.join(machine, given.host, places[0], cluster, clock, said)
+            return steps.Done(host=given.host, findings=findings, installed=installed, node=node)
 
     done = asyncio.run(whole())
     if as_json:
         output.json(done)
 
 
-def _wanted(role: str, no_install: bool) -> Wanted:
+def _places(cluster: "_Cluster | None", manager: str, *, only_look: bool) -> tuple[str, ...]:
+    """Return what the machine must be able to connect to; a look needs no cluster."""
+    if cluster is None:
+        return ()
+    try:
+        return cluster.places(manager)
+    except (NotClusteredError, ServerUnavailableError):
+        if not only_look:
+            raise
+        return ()
+
+
+def _wanted(role: str, places: tuple[str, ...], *, no_install: bool) -> Wanted:
+    """Return what the machine is to become; a manager listens on the same ports as the one it joins."""
+    ports: tuple[int, ...] = ()
+    if Role(role) is Role.MANAGER:
+        first = split_address(places[0])[1] if places else API_PORT
+        ports = tuple(first + offset for offset in (0, SESSIONS_OFFSET, PEER_OFFSET, CLIENT_OFFSET))
     ours = "" if no_install else f"{sys.version_info.major}.{sys.version_info.minor}"
-    return Wanted(role=Role(role), python=ours, machine="" if no_install else platform.machine())
+    return Wanted(
+        role=Role(role), python=ours, machine="" if no_install else platform.machine(), ports=ports, managers=places
+    )
+
+
+class _Cluster:
+    """The cluster that this machine's server is in."""
+
+    def __init__(self, client: ClusterClient, asked: TokenRequest) -> None:
+        self._client = client
+        self._asked = asked
+        self._token_id = ""
+
+    def places(self, manager: str) -> tuple[str, str]:
+        """Return "HOST:PORT" of a manager's API and of its listener for agents; this machine's unless one is named."""
+        if manager:
+            return manager_addresses(manager)
+        view = self._client.cluster()
+        for each in view.managers:
+            if each.id == view.node_id:
+                return each.api, each.sessions
+        raise NotClusteredError("no manager knows its own address: name one that the machine reaches, with --manager")
+
+    def token(self) -> str:
+        made = self._client.make_token(self._asked)
+        self._token_id = made.record.id
+        return made.token
+
+    def withdraw(self) -> None:
+        self._client.revoke_token(self._token_id)
+
+    def trouble(self, node_id: str) -> str:
+        found = self._client.node(node_id)
+        return "" if found.ready else found.message or "it has not been heard of"
 
 
 class _Said:

@@ -46,12 +46,14 @@ class Wanted(Value, frozen=True, kw_only=True):
     Attributes:
         python, machine: What our installation was made for: "3.11", "x86_64"; "" if it is not sent.
         ports: TCP ports that will be listened on there.
+        managers: "HOST:PORT" of what it was asked to connect to.
     """
 
     role: Role
     python: str
     machine: str
     ports: tuple[int, ...] = ()
+    managers: tuple[str, ...] = ()
 
 
 def judge(facts: Facts, wanted: Wanted) -> tuple[Finding, ...]:
@@ -66,7 +68,7 @@ def judge(facts: Facts, wanted: Wanted) -> tuple[Finding, ...]:
         _restore(facts),
         _clock(facts),
         _mtu(facts),
-        _reach(facts),
+        _reach(facts, wanted),
         _ports(facts, wanted),
         _disk(facts),
         _memory(facts),
@@ -176,9 +178,10 @@ def _mtu(facts: Facts) -> Finding:
     return _good("mtu", f"{facts.mtu} bytes")
 
 
-def _reach(facts: Facts) -> Finding:
+def _reach(facts: Facts, wanted: Wanted) -> Finding:
     if not facts.unreachable:
-        return _good("managers", "it reaches the managers")
+        found = ", ".join(wanted.managers)
+        return _good("managers", f"it reaches {found}" if found else "no cluster to reach was named")
     found = "; ".join(f"{place} ({why})" for place, why in facts.unreachable)
     return _refused("managers", f"it cannot connect to {found}: open the ports between them, TCP")
 

@@ -9,14 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+import msgspec
+
 from pilothouse.cli.provision import bundle, facts, preflight
 from pilothouse.cli.provision.preflight import Finding, Wanted
 from pilothouse.cli.provision.remote import Machine
 from pilothouse.clock import Clock
-from pilothouse.errors import HostUnfitError, PilothouseError, ProvisionFailedError
+from pilothouse.errors import HostUnfitError, ProvisionFailedError
 from pilothouse.model.base import Value
 from pilothouse.model.counts import count
 
+JOIN_SECONDS = 100.0
 READY_SECONDS = 60.0
 _LOOK_SECONDS = 0.5
 
@@ -61,35 +64,23 @@ done
 _JOIN = """
 set -eu
 PATH=$PATH:/usr/local/bin
-exec pilothouse join "$@"
+exec pilothouse join --json "$@"
 """
 
 
-class Entry(Value, frozen=True, kw_only=True):
-    """How the machine gets into the cluster: where the manager is as seen from there, and a token made for it.
-
-    Attributes:
-        places: What it must be able to connect to, "HOST:PORT".
-    """
-
-    manager: str
-    token: str
-    places: tuple[str, ...]
-
-
 class Cluster(Protocol):
-    """What provisioning asks of the cluster it provisions for."""
+    """What provisioning asks of the cluster it provisions for; it may take a while."""
 
-    def entry(self) -> Entry:
+    def token(self) -> str:
         """Make a token that lets one machine in."""
         ...
 
     def withdraw(self) -> None:
-        """Take the token back; nothing happens if it was used or none was made."""
+        """Take the token back; nothing happens if it was used."""
         ...
 
-    def arrived(self, hostname: str) -> str:
-        """Return the id of the node that came with the token and is ready, or "" if there is none yet."""
+    def trouble(self, node_id: str) -> str:
+        """Return why a node is not ready, or "" if it is."""
         ...
 
 
@@ -118,14 +109,11 @@ class Said(Protocol):
         ...
 
 
-async def look(
-    machine: Machine, wanted: Wanted, places: tuple[str, ...], clock: Clock
-) -> tuple[facts.Facts, tuple[Finding, ...]]:
-    """Return what the machine is and what is to be said of it."""
+async def look(machine: Machine, wanted: Wanted, places: tuple[str, ...], clock: Clock) -> tuple[Finding, ...]:
+    """Return what is to be said of the machine; *places* are those it must be able to connect to, "HOST:PORT"."""
     asked = clock.now()
     text = await machine.script(facts.QUESTIONS, *places, seconds=90.0)
-    found = facts.parse(text, asked, clock.now())
-    return found, preflight.judge(found, wanted)
+    return preflight.judge(facts.parse(text, asked, clock.now()), wanted)
 
 
 def insist(host: str, findings: tuple[Finding, ...]) -> None:
@@ -173,29 +161,41 @@ async def _send(machine: Machine, made: bundle.Bundle, said: Said) -> None:
         await machine.send(archive, _UNPACK, made.name, sent=sent)
 
 
-async def join(
-    machine: Machine, host: str, hostname: str, cluster: Cluster, entry: Entry, clock: Clock, said: Said
-) -> str:
-    """Have the machine join, wait until its node is ready, and return the node's id.
+async def join(machine: Machine, host: str, manager: str, cluster: Cluster, clock: Clock, said: Said) -> str:
+    """Have the machine join by the manager at *manager*, wait until its node is ready, and return the node's id.
 
     Raises:
         ProvisionFailedError: It did not join, or its node is not ready after `READY_SECONDS`.
     """
+    said.step(f"joining by {manager}")
     with _stopping("join", host, "Pilothouse, installed and not started"):
-        said.step(f"joining by {entry.manager}")
+        token = await asyncio.to_thread(cluster.token)
         try:
-            await machine.script(_JOIN, entry.manager, entry.token, seconds=90.0)
-        except PilothouseError:
+            node_id = _joined(await machine.script(_JOIN, manager, token, seconds=JOIN_SECONDS))
+        except ProvisionFailedError:
             await asyncio.to_thread(cluster.withdraw)
             raise
-    with _stopping("wait", host, "a node that joined; see `pilothouse node ls` and, there, `pilothouse server logs`"):
+    left = f"the node {node_id}, which joined; its own log, there: pilothouse server logs"
+    with _stopping("wait", host, left):
         end = clock.monotonic() + READY_SECONDS
-        while not (node := await asyncio.to_thread(cluster.arrived, hostname)):
+        while trouble := await asyncio.to_thread(cluster.trouble, node_id):
             if clock.monotonic() > end:
-                raise ProvisionFailedError(f"its node is not ready after {READY_SECONDS:g} s")
+                raise ProvisionFailedError(f"its node is not ready after {READY_SECONDS:g} s: {trouble}")
             await clock.sleep(_LOOK_SECONDS)
-    said.step(f"node {node} is ready")
-    return node
+    said.step(f"node {node_id} is ready")
+    return node_id
+
+
+def _joined(text: str) -> str:
+    """Return the id of the node in what `pilothouse join --json` printed."""
+    try:
+        return msgspec.json.decode(text, type=_Joined).node_id
+    except msgspec.DecodeError as error:
+        raise ProvisionFailedError(f"what `pilothouse join` said there is not understood: {text[:300]}") from error
+
+
+class _Joined(Value, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    node_id: str
 
 
 @contextmanager
