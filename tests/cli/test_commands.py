@@ -40,6 +40,16 @@ def test_ps_puts_the_worst_reason_above_the_tasks(api, command):
     assert api.asked[-1][2]["all"] == "true"
 
 
+def test_ps_says_which_node_once_there_is_more_than_one(api, command):
+    api.answers["GET", "/v1/apps"] = page(app(service()))
+    api.answers["GET", "/v1/tasks"] = page(task("web.1", node_id="h1"), task("web.2", node_id="h2"), task("web.3"))
+    heads, *rows = (line.split() for line in command("ps").out.splitlines())
+    assert heads[:4] == ["TASK", "ID", "NODE", "STATE"]
+    assert [row[2] for row in rows] == ["h1", "h2", "-"]
+    api.answers["GET", "/v1/tasks"] = page(task("web.1", node_id="h1"), task("web.2", node_id="h1"))
+    assert "NODE" not in command("ps").out
+
+
 def test_ps_is_about_the_project_of_the_directory(api, command, here):
     (here / "compose.yaml").write_text("name: shop\nservices: {web: {image: x}}\n")
     api.answers["GET", "/v1/apps/shop"] = app(service())

@@ -58,10 +58,22 @@ def ps(*, dead: bool, as_json: bool, app: str) -> None:
         output.line(f"no tasks{f' of {app}' if app else ''}")
         return
     updating = {(task.app, task.service) for task in tasks if not task.current and not task.state.terminal}
-    output.table(
-        ("TASK", "ID", "STATE", "HEALTH", "SINCE", "FAILURES", "PORTS", "IMAGE", "WHY"),
-        [_row(task, now, updating=(task.app, task.service) in updating) for task in tasks],
+    # On one host the column would say the same in every row.
+    apart = len({task.node_id for task in tasks if task.node_id}) > 1
+    heads = (
+        "TASK",
+        "ID",
+        *(("NODE",) if apart else ()),
+        "STATE",
+        "HEALTH",
+        "SINCE",
+        "FAILURES",
+        "PORTS",
+        "IMAGE",
+        "WHY",
     )
+    rows = [_row(task, now, updating=(task.app, task.service) in updating, apart=apart) for task in tasks]
+    output.table(heads, rows)
 
 
 def worries(view: AppView, now: float) -> list[str]:
@@ -91,10 +103,11 @@ def _how_far(row: Row | None) -> str:
     return "; ".join(filter(None, row[1:3])) if row is not None else ""
 
 
-def _row(task: TaskView, now: float, *, updating: bool) -> tuple[str, ...]:
+def _row(task: TaskView, now: float, *, updating: bool, apart: bool) -> tuple[str, ...]:
     return (
         f"{task.app}/{task.name}",
         task.id,
+        *((task.node_id,) if apart else ()),
         _state(task, updating=updating),
         task.health.value if task.health is not Health.NONE else "",
         times.ago(task.since, now),
