@@ -1,18 +1,25 @@
 """`pilothouse up` of N replicas with a probe, to all healthy, against the same containers straight through the engine.
 
-    bench/deploy.py [N ...]        N = 20 50 unless said otherwise
+    bench/deploy.py [N ...]             N = 20 50 unless said otherwise
+    bench/deploy.py --hosts 3 [N ...]   the same on a cluster of three real hosts; N = 24 unless said otherwise
 
 Interleaved rounds on one private engine. The peer creates and starts the same containers on a network of the same kind
 at the engine's best concurrency, and ends when all of them run. Ours is the whole command: load, deploy, wait until
 every replica is healthy. The second figure is the gap between all running and all healthy, as a share of the delay
 before the engine's own first health check of one container (interval 1 s), measured in the same run.
+
+On several hosts the peer starts an equal share on each engine, all engines at the same time, four requests at once on
+each or one on each, whichever is faster in that round.
 """
 
-import sys
+import argparse
+import concurrent.futures
 import threading
 import time
 
-from harness import Direct, median, progress, whole_platform
+from harness import CONCURRENCY, Direct, median, progress, whole_platform
+from tests.bed import bed
+from tests.bed.cluster import Cluster
 
 ROUNDS = 3
 IMAGE = "pilothouse/test:web"
@@ -90,5 +97,57 @@ def main(counts):
         print(f"deploy ratio, worst of N={counts}: {max(ratios):.2f}")
 
 
+def _engines_alone(directs, share, workers):
+    """Start *share* containers on each engine, *workers* at once on each; return seconds until all run."""
+    begun = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(len(directs)) as pool:
+        list(pool.map(lambda direct: direct.run(share, {"Image": IMAGE}, "direct", workers), directs))
+    took = time.monotonic() - begun
+    for direct in directs:
+        direct.clear(share, "direct")
+    return took
+
+
+def _cluster_up(cluster, count):
+    begun = time.monotonic()
+    cluster.up(MANIFEST.format(image=IMAGE, count=count))
+    took = time.monotonic() - begun
+    found = cluster.spread("bench", "web")
+    cluster.down("bench")
+    return took, dict(found)
+
+
+def on_hosts(hosts, counts):
+    """Run the rounds on a cluster of *hosts* and print the figures."""
+    ratios = []
+    with bed(hosts) as ground:
+        cluster = Cluster(ground.hosts)
+        cluster.begin()
+        directs = [Direct(host) for host in ground.hosts]
+        for count in counts:
+            pairs = []
+            for number in range(ROUNDS):
+                each = [_engines_alone(directs, count // hosts, workers) for workers in (CONCURRENCY, 1)]
+                mine, found = _cluster_up(cluster, count)
+                pairs.append((mine, min(each)))
+                progress(
+                    f"N={count} round {number + 1}: ours {mine:.2f} s on {found}, engines {min(each):.2f} s of {each}"
+                )
+            ratios.append(median([mine / theirs for mine, theirs in pairs]))
+            print(f"N={count} on {hosts} hosts: up to all healthy / engines alone to all running: {ratios[-1]:.2f}")
+    print(f"deploy ratio on {hosts} hosts, worst of N={counts}: {max(ratios):.2f}")
+
+
+def _arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--hosts", type=int, default=1)
+    parser.add_argument("counts", type=int, nargs="*")
+    return parser.parse_args()
+
+
 if __name__ == "__main__":
-    main([int(each) for each in sys.argv[1:]] or [20, 50])
+    asked = _arguments()
+    if asked.hosts > 1:
+        on_hosts(asked.hosts, asked.counts or [24])
+    else:
+        main(asked.counts or [20, 50])

@@ -5,11 +5,14 @@ import os
 import signal
 import socket
 import subprocess
+import sys
+import time
 
 import pytest
 
 from tests.bed import bed
 from tests.bed.traces import nothing_left, traces
+from tests.bed.wrong import Clock, small_disk
 from tests.engine import SLEEPER, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -159,6 +162,39 @@ def test_processes_are_found_paused_and_killed_by_name(hosts):
 def _state(pid):
     with open(f"/proc/{pid}/stat") as stat:
         return stat.read().rsplit(")", 1)[1].split()[0]
+
+
+def test_a_clock_jumps_for_some_processes_and_what_counts_from_the_start_stays(hosts):
+    one = hosts[0]
+    clock = Clock(one)
+    asked = "import time; print(time.time(), time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME))"
+
+    def seen():
+        shown = one.run(sys.executable, "-c", asked, environment=clock.environment).stdout
+        return [float(each) - now for each, now in zip(shown.split(), _right_times(), strict=True)]
+
+    for jump in (3600, -3600):
+        clock.jump(jump)
+        assert [round(each / 30) for each in seen()] == [jump / 30, 0, 0]
+    assert abs(float(one.run("date", "+%s").stdout) - time.time()) < 30
+
+
+def _right_times():
+    return time.time(), time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def test_a_small_disk_gets_full_and_has_room_again(hosts):
+    one = hosts[0]
+    one.run("mkdir", "-p", "/opt/small")
+    one.run("sh", "-c", "echo kept >/opt/small/before")
+    write = ["sh", "-c", "dd if=/dev/zero of=/opt/small/more bs=1M count=8 2>/dev/null"]
+    with small_disk(one, "/opt/small", 32) as disk:
+        assert one.run("cat", "/opt/small/before").stdout == "kept\n"
+        disk.fill()
+        assert one.run(*write, check=False).returncode != 0
+        disk.free()
+        assert one.run(*write, check=False).returncode == 0
+    assert one.run("ls", "/opt/small").stdout == "before\n"
 
 
 _LEFTOVERS = {

@@ -1,0 +1,134 @@
+"""Three real hosts are one platform: one file over all of them, moved, looked into and kept through crashes."""
+
+import contextlib
+import signal
+import time
+
+import pytest
+
+from tests.bed.shop import MANIFEST, containers
+from tests.bed.wrong import Clock
+from tests.engine import until
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+
+def test_one_file_is_spread_over_all_hosts_and_can_be_looked_into_from_the_manager(cluster):
+    cluster.up(MANIFEST)
+    assert cluster.spread("shop", "web") == {"h1": 2, "h2": 2, "h3": 2}
+    shown = cluster.manager.pilothouse("ps", "shop").stdout
+    assert all(name in shown for name in ("h1", "h2", "h3"))
+    logs = cluster.manager.pilothouse("logs", "shop", "ledger", "--no-follow", check=False)
+    assert "opened" in logs.stdout, "of a task on another host"
+    usage = cluster.manager.api("GET", "/stats?app=shop")[1]["items"]
+    assert len(usage) == 7, "of every task, wherever it runs"
+
+
+def test_a_drained_host_hands_its_tasks_over_and_gets_some_again(cluster):
+    cluster.up(MANIFEST)
+    drained = cluster.hosts[1]
+    cluster.manager.pilothouse("node", "drain", drained.name)
+    try:
+        until(lambda: not containers(drained), "its tasks have moved", 60.0, 0.2)
+        cluster.wait_converged("shop")
+        assert cluster.spread("shop", "web").keys() == {"h1", "h3"}
+    finally:
+        cluster.manager.pilothouse("node", "activate", drained.name)
+    cluster.wait_ready(drained)
+
+
+def test_a_killed_agent_finds_every_container_again(cluster):
+    cluster.up(MANIFEST)
+    host = cluster.hosts[2]
+    before = containers(host)
+    assert before
+    cluster.kill_agent(host)
+    assert containers(host) == before
+    cluster.start_agent(host)
+    cluster.wait_ready(host)
+    cluster.wait_converged("shop")
+    assert containers(host) == before
+
+
+def test_a_paused_agent_whose_host_lives_is_replaced_and_takes_its_place_again(cluster):
+    cluster.up(MANIFEST)
+    host = cluster.hosts[2]
+    host.signal(signal.SIGSTOP, "agent", "run")
+    begun = time.monotonic()
+    try:
+        until(lambda: sum(cluster.spread("shop", "web")[n] for n in ("h1", "h2")) == 6, "replaced", 30.0, 0.1)
+        assert time.monotonic() - begun > 6, "not before it was suspected"
+    finally:
+        host.signal(signal.SIGCONT, "agent", "run")
+    until(lambda: cluster.nodes()[host.name]["state"] == "ready", "it is heard again", 30.0, 0.1)
+    cluster.wait_converged("shop")
+    cluster.reinstall(host)
+
+
+def test_a_manager_killed_while_it_deploys_ends_where_it_would_have(cluster):
+    cluster.up(MANIFEST)
+    before = {host.name: containers(host) for host in cluster.hosts}
+    client = cluster.manager.begin("up", "-f", cluster.manager.file("more.yaml", MANIFEST.replace("6", "9")))
+    until(lambda: (cluster.app("shop") or {}).get("revision", 0) > 1, "it was told")
+    cluster.kill_manager()
+    cluster.start_manager()
+    client.wait(60)
+    cluster.wait_converged("shop")
+    assert sum(cluster.spread("shop", "web").values()) == 9
+    for host in cluster.hosts:
+        assert before[host.name].items() <= containers(host).items(), "what ran was not touched"
+
+
+def test_a_token_lets_one_machine_in_once(cluster):
+    token = cluster.token()
+    host = cluster.hosts[2]
+    inside = host.pilothouse("join", cluster.manager.address, token, check=False)
+    assert inside.returncode == 3, "a member joins no second time"
+    wrong = token[:-1] + ("0" if token[-1] != "0" else "1")
+    fresh = {"PILOTHOUSE_DATA": str(host.directory / "other"), "PILOTHOUSE_RUN": str(host.directory / "other-run")}
+    done = host.pilothouse("join", cluster.manager.address, wrong, check=False, environment=fresh)
+    assert done.returncode == 3
+    assert "authority" in done.stderr, "the manager is not the one that the token names"
+
+
+def test_clocks_that_jump_an_hour_move_nothing(cluster):
+    host = cluster.hosts[2]
+    clock = Clock(host)
+    host.pilothouse("agent", "stop")
+    host.pilothouse("agent", "start", environment=clock.environment)
+    try:
+        cluster.wait_ready(host)
+        cluster.up(MANIFEST)
+        before = {each.name: containers(each) for each in cluster.hosts}
+        for jump in (3600, -3600):
+            clock.jump(jump)
+            # Longer than a lease: it would have ended by now.
+            assert not _stirs(cluster, before, 9.0)
+    finally:
+        clock.jump(0)
+        host.pilothouse("agent", "stop")
+        cluster.start_agent(host)
+
+
+def _stirs(cluster, before, seconds):
+    """Whether another container runs, or a node is not ready, at some time within so many seconds."""
+
+    def moved():
+        running = {each.name: containers(each) for each in cluster.hosts}
+        return running != before or not all(each["ready"] for each in cluster.nodes().values())
+
+    with contextlib.suppress(AssertionError):
+        return until(moved, "something stirs", seconds, 0.2)
+    return False
+
+
+def test_a_removed_node_is_shut_out_at_once_and_can_join_anew(cluster):
+    host = cluster.hosts[2]
+    cluster.manager.pilothouse("node", "remove", host.name, "--force")
+    log = host.directory / "run" / "pilothouse" / "server.log"
+    until(lambda: "refused" in log.read_text() or not host.find("agent", "run"), "it is told", 5.0)
+    assert host.name not in cluster.nodes()
+    host.pilothouse("agent", "stop")
+    host.pilothouse("leave")
+    cluster.join(host)
+    cluster.wait_ready(host)
