@@ -207,6 +207,12 @@ def test_an_agents_machine_starts_no_server(here, command, tmp_path):
         assert (done.code, "is an agent (web1) of a cluster" in done.err) == (3, True), words
 
 
+def test_a_token_can_come_from_standard_input(here, command):
+    for stdin, said in (("PH1-short\n", "2 parts"), ("", "begins with PH1-")):
+        done = command("join", "127.0.0.1:1", "-", stdin=stdin)
+        assert (done.code, said in done.err) == (3, True), done.err
+
+
 def test_leaving_forgets_everything(here, command, tmp_path):
     data = joined(tmp_path)
     done = command("leave")

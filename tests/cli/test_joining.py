@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from pilothouse.cli import joining, membership, remote
 from pilothouse.cli.places import places
+from pilothouse.cli.transport import Transport
 from pilothouse.errors import (
     ConflictError,
     InvalidRequestError,
@@ -50,7 +51,7 @@ class Served(Cluster):
         listed = AllowList(self.clock)
         await self.store.view(listed.survey)
         self.allow_list = listed
-        listener = Listener(self.api, asyncio.Event())
+        self.listener = listener = Listener(self.api, asyncio.Event())
         context = server_context(credentials or self.credentials, anonymous=True)
         port = await listener.open_cluster("127.0.0.1", 0, context, listed, token)
         self.address = join_address("127.0.0.1", port)
@@ -270,3 +271,19 @@ async def test_the_pinned_authority_is_the_only_one_believed(manager):
     await manager.ask(pinned_context(authority.certificate), "GET", "/v1/cluster/authority")
     with pytest.raises(ServerUnavailableError):
         await manager.ask(pinned_context(Pki(time.time()).made.certificate), "GET", "/v1/cluster/authority")
+
+
+async def test_strangers_in_numbers_do_not_keep_the_people_of_this_machine_out(tmp_path, monkeypatch):
+    """Their connections are counted apart, so those of the Unix socket are never the ones too many."""
+    (tmp_path / "m").mkdir()
+    monkeypatch.setattr("pilothouse.server.listen.MAX_CONNECTIONS", 4)
+    manager = Served(tmp_path / "m")
+    async with manager.listening():
+        socket = tmp_path / "api.sock"
+        await manager.listener.open_unix(socket)
+        async with contextlib.AsyncExitStack() as held:
+            for _ in range(6):
+                _, writer = await asyncio.open_connection(*split_address(manager.address), ssl=blind_context())
+                held.callback(writer.close)
+            done = await asyncio.to_thread(Transport(str(socket)).call, "GET", "/healthz")
+            assert b"true" in done or done == b"{}"

@@ -1,6 +1,7 @@
 """A machine's certificate is replaced half way through its life, and whatever fails on the way is tried again."""
 
 import asyncio
+import os
 
 import pytest
 
@@ -100,6 +101,24 @@ async def test_what_fails_is_tried_again_with_growing_waits_and_the_old_one_is_k
     assert waits[1] < 2
     assert max(waits) <= RETRY_CAP_SECONDS * 1.2
     assert waits[8] > 60
+
+
+async def test_a_full_disk_leaves_what_was_held_and_ends_nothing(begin, monkeypatch, tmp_path):
+    clock = Leaping()
+    renewal, giving, credentials = begin(clock, enough=3)
+    serial, real = credentials.held().serial, os.fsync
+    left = [None, None]
+
+    def full(descriptor):
+        if left:
+            left.pop()
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    await run(renewal, giving.done)
+    assert credentials.held().serial != serial
+    assert len(list(tmp_path.glob("pki.*"))) == 2, "what could not be written whole is taken away"
 
 
 async def test_a_machine_that_was_away_until_its_certificate_ended_asks_all_the_same(begin):

@@ -6,40 +6,23 @@ and are begun again after a while. Whatever ends the process, containers, the pr
 
 import asyncio
 import os
-import pathlib
 import signal
 from collections.abc import Mapping
 
 import uvloop
-from msgspec.structs import replace
 
-import pilothouse
 from pilothouse import log
-from pilothouse.agent.agent import Agent
-from pilothouse.agent.beats import Signs
-from pilothouse.agent.fence import Fence
-from pilothouse.agent.guard.register import Register
-from pilothouse.agent.lease import Lease
-from pilothouse.agent.managers import Managers
-from pilothouse.agent.proxy.binary import find_binary
-from pilothouse.agent.proxy.driver import EnvoyIngress
-from pilothouse.agent.remote import RemoteLink, dialler
 from pilothouse.agent.runtime.docker.engine import DockerEngine
 from pilothouse.backoff import delay_seconds
 from pilothouse.cli import membership
 from pilothouse.cli.agent_process import ready_file
-from pilothouse.cli.introduced import Introduced
-from pilothouse.cli.membership import Membership
 from pilothouse.cli.notify import notify
 from pilothouse.cli.pidfile import PidFile
 from pilothouse.cli.places import Places, engine_socket
+from pilothouse.cli.remote_agent import agent_loops
 from pilothouse.clock import Clock, SystemClock
-from pilothouse.errors import InvalidRequestError, NotClusteredError
+from pilothouse.errors import NotClusteredError
 from pilothouse.ids import Ids, SystemIds
-from pilothouse.link.credentials import Credentials
-from pilothouse.link.renewal import Renewal
-from pilothouse.link.tls import client_context
-from pilothouse.model.addresses import split_address
 from pilothouse.supervise import run_term
 
 _TERMS = 5
@@ -91,43 +74,13 @@ async def _term(
     places: Places, engine_path: str, clock: Clock, ids: Ids, notify_socket: str, asked: asyncio.Event
 ) -> None:
     """Run the agent until *asked* is set; what dies is raised."""
-    data, run = pathlib.Path(places.data), pathlib.Path(places.run)
-    known = membership.load(data)
-    if known is None:
-        raise InvalidRequestError(f"{data / membership.FILE} was taken away while the agent ran")
-    credentials = Credentials(data)
-    register = Register(run / "guard")
-    lease = Lease(clock, register.term)
-    engine = DockerEngine(engine_path, clock, ids)
-    asks_for_renewal = asyncio.Event()
-    signs = Signs(
-        clock=clock,
-        ids=ids,
-        lease=lease,
-        boottime=clock.boottime,
-        pressure=lambda: agent.health.pressure,
-        renewal_due=asks_for_renewal.set,
-    )
-    link = RemoteLink(
-        connect=dialler(clock, lambda: client_context(credentials)),
-        managers=Managers(known.managers, lambda heard: _remember(data, heard)),
-        signs=signs,
-        version=pilothouse.__version__,
-    )
 
     def heard() -> None:
         ready_file(places).write_text(f"{os.getpid()}\n")
         notify(notify_socket, "READY=1")
 
-    introduced = Introduced(link, lambda: address_of(known), heard)
-    ingress = EnvoyIngress(run / "proxy", find_binary(os.environ), clock, ids)
-    agent = Agent(introduced, engine, ingress, clock, ids, data, run, Fence(lease, clock, register))
-    renewal = Renewal(credentials, link.renew, clock, ids, asks_for_renewal)
-    loops = {
-        "session": lambda: link.run(agent.services),
-        "agent": agent.run,
-        "renewal": renewal.run,
-    }
+    engine = DockerEngine(engine_path, clock, ids)
+    loops = agent_loops(places, engine, clock, ids, heard, renews=True)
     try:
         async with asyncio.TaskGroup() as group:
             term = group.create_task(run_term(loops), name="term")
@@ -136,19 +89,3 @@ async def _term(
             term.cancel()
     finally:
         await engine.close()
-
-
-def address_of(known: Membership) -> str:
-    """Return the host at which others reach this machine, "" if nobody said."""
-    return split_address(known.advertise)[0] if known.advertise else ""
-
-
-def _remember(data: pathlib.Path, managers: tuple[str, ...]) -> None:
-    """Keep where the managers are for the next start; that it cannot be kept changes nothing now."""
-    known = membership.load(data)
-    if known is None:
-        return
-    try:
-        membership.save(data, replace(known, managers=managers))
-    except OSError as error:
-        log.event("warning", "managers.forgotten", error=str(error))

@@ -117,16 +117,22 @@ class Credentials:
 
         Raises:
             InvalidRequestError: The certificate is not for the key.
+            OSError: It cannot be written; what was there is there still.
         """
         _check_pair(certificate, key)
         parent = self.link.parent
         fresh = pathlib.Path(tempfile.mkdtemp(prefix=f"{DIRECTORY}.", dir=parent))  # mode 0700
-        for name, content in zip(_FILES, (authorities.encode(), certificate.encode(), key), strict=True):
-            _write(fresh / name, content)
-        _sync(fresh)
         next_link = parent / f".{fresh.name}"
-        next_link.symlink_to(fresh.name)
-        next_link.rename(self.link)
+        try:
+            for name, content in zip(_FILES, (authorities.encode(), certificate.encode(), key), strict=True):
+                _write(fresh / name, content)
+            _sync(fresh)
+            next_link.symlink_to(fresh.name)
+            next_link.rename(self.link)
+        except OSError:
+            next_link.unlink(missing_ok=True)
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
         _sync(parent)
         self._forget(fresh.name)
 

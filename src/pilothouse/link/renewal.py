@@ -60,7 +60,8 @@ class Renewal:
             try:
                 await self.renew()
                 failures = 0
-            except PilothouseError as error:
+            except (PilothouseError, OSError) as error:
+                # A full disk is no reason to stop serving: what is held counts for hours yet.
                 failures += 1
                 wait = delay_seconds(
                     failures, fraction=self._ids.fraction(), first=RETRY_FIRST_SECONDS, cap=RETRY_CAP_SECONDS

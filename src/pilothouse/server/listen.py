@@ -57,6 +57,7 @@ class Listener:
     def __init__(self, api: Api, closing: asyncio.Event) -> None:
         self._closing = closing
         self._state = ServerState()
+        self._strangers = ServerState()
         self._servers: list[asyncio.Server] = []
         self._files: list[tuple[pathlib.Path, int]] = []
         self._config = uvicorn.Config(
@@ -126,7 +127,8 @@ class Listener:
         loop = asyncio.get_running_loop()
         listening = bind_tcp(host, port)
         server = await loop.create_server(
-            self._factory(_protocol(identify)),
+            # Counted apart: strangers who come in numbers must not keep the people of this machine out.
+            Factory(_protocol(identify), self._config, self._strangers),
             sock=listening,
             ssl=context,
             backlog=BACKLOG,
@@ -142,9 +144,9 @@ class Listener:
         self._closing.set()
         for server in self._servers:
             server.close()
-        for connection in list(self._state.connections):
+        for connection in self._connections():
             connection.shutdown()
-        tasks = set(self._state.tasks)
+        tasks = self._state.tasks | self._strangers.tasks
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace_seconds)
             for task in late:
@@ -152,12 +154,15 @@ class Listener:
             if late:
                 event("warning", "api.cut", requests=len(late))
                 await asyncio.wait(late, timeout=1.0)
-        for connection in list(self._state.connections):
+        for connection in self._connections():
             connection.transport.abort()
         for path, inode in self._files:
             # Only our own file: another server may have taken the place meanwhile.
             if path.exists() and path.stat().st_ino == inode:
                 path.unlink()
+
+    def _connections(self) -> list[Any]:
+        return [*self._state.connections, *self._strangers.connections]
 
     def _factory(self, protocol: type[GuardedProtocol]) -> "Factory":
         return Factory(protocol, self._config, self._state)

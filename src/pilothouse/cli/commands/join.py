@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import sys
 
 import click
 
@@ -25,6 +26,10 @@ def _places(data: str | None, run: str | None) -> Places:
     examples=[
         ("pilothouse join 10.0.0.5 PH1-…", "as `pilothouse token create` printed it on a manager"),
         ("pilothouse join 10.0.0.5:9443 PH1-… --advertise 10.0.0.7", "with the address others reach this machine at"),
+        (
+            "pilothouse join 10.0.0.5 - <token",
+            "the token is read from standard input, so that no list of processes has it",
+        ),
     ],
     exits={
         EXIT_DONE: "this machine is a node, and a manager has heard of it",
@@ -45,6 +50,8 @@ def join(*, advertise: str, as_json: bool, data: str | None, run: str | None, ad
     has heard of the node.
     """
     found = _places(data, run)
+    if token == "-":  # noqa: S105 - the word for standard input
+        token = sys.stdin.readline()
     joining, agent = importlib.import_module(_JOINING), importlib.import_module(_AGENT)
     answer = joining.join(found, address, token, advertise)
     if answer.warning:

@@ -30,6 +30,9 @@ from pilothouse.server.cluster import authorities
 from pilothouse.server.cluster.renewing import renew
 from pilothouse.store.interface import Commit, ReadTx, Store, WriteTx
 
+_AGAIN_SECONDS = 30.0
+"""Between two tries to write this machine's files."""
+
 
 class Rotating:
     """Moves authorities along; keeps `pulse.Reconciler`."""
@@ -123,11 +126,15 @@ class Own:
         """Trust what the cluster trusts, and ask for another certificate if this one should not be shown any more."""
         now = self._clock.now()
         trusted, must = await self._store.view(lambda tx: self._look(tx, now))
-        if trusted and trusted != self._credentials.held().authorities:
-            self._credentials.trust(trusted)
-            event("info", "authorities.replaced", node=self._node_id)
         if must:
             self.renewal.now.set()
+        try:
+            if trusted and trusted != self._credentials.held().authorities:
+                self._credentials.trust(trusted)
+                event("info", "authorities.replaced", node=self._node_id)
+        except OSError as error:
+            event("warning", "authorities.kept", node=self._node_id, reason=str(error), again_seconds=_AGAIN_SECONDS)
+            return now + _AGAIN_SECONDS
         return None
 
     def _look(self, tx: ReadTx, now: float) -> tuple[str, bool]:
