@@ -25,7 +25,7 @@ def running(*services, nodes=3, **fields):
 
 
 def database(**fields):
-    return spec("db", container=WRITES, **fields)
+    return spec("db", container=fields.pop("container", WRITES), **fields)
 
 
 def ask(world, *tasks, kind=DisruptionKind.DRAIN, reason=REASON, writer=Writer.NODES, **fields):

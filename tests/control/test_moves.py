@@ -11,7 +11,7 @@ from pilothouse.model.release import ReleaseKind
 from pilothouse.model.rollout import RolloutState
 from pilothouse.model.spec import Condition, Mode, TaskSpec, UpdatePolicy
 from pilothouse.model.states import TaskState, Writer
-from tests.control.moving import REASON, ask, database, drain, running, take_back, world_of
+from tests.control.moving import REASON, WRITES, ask, database, drain, running, take_back, world_of
 from tests.control.world import needs, spec
 
 S = TaskState
@@ -391,3 +391,27 @@ def test_a_service_that_is_removed_takes_its_moves_with_it():
     world.reap()
     assert world.find(Disruption) == []
     assert world.find(Service) == []
+
+
+def test_a_prepared_task_that_an_older_release_wants_no_more_does_not_start_beside_the_one_that_stops():
+    world = running(database())
+    for image in ("db:2", "db:1"):
+        world.now += 100
+        world.release(database(container=replace(WRITES, image=image)))
+        for _ in range(10):
+            world.orchestrate()
+            world.prepare()
+            if any(task.desired_state is S.SHUTDOWN for task in world.live("db")):
+                break
+            for task in world.live("db"):
+                if task.desired_state is S.READY and task.state < S.READY:
+                    world.report(task, S.READY)
+        if image == "db:2":
+            world.pass_time(60)
+    world.now += 1
+    world.release(database(container=replace(WRITES, image="db:2")), kind=ReleaseKind.ROLLBACK, undoes=3)
+    world.orchestrate()
+    meant = [task for task in world.live("db") if task.desired_state is S.RUNNING]
+    assert meant == [], "what stops has not stopped yet"
+    world.pass_time(60)
+    assert world.one("db").spec.container.image == "db:2"

@@ -131,7 +131,7 @@ def slots(tasks: tuple[Task, ...], fingerprint: str, disrupted: Collection[str] 
             _add_live(slot, task, fingerprint)
     for key, slot in found.items():
         if disrupted:
-            _set_apart(slot, disrupted)
+            _set_apart(slot, disrupted, dead.get(key, []))
         slot.latest = _latest(slot, dead.get(key, []))
     return found
 
@@ -155,29 +155,35 @@ def _add_extra(slot: Slot, task: Task) -> None:
     slot.extra.append(task)
 
 
-def _set_apart(slot: Slot, disrupted: Collection[str]) -> None:
+def _set_apart(slot: Slot, disrupted: Collection[str], dead: list[Task]) -> None:
     """Find the tasks that are to leave, and those that were made to take their places."""
     current = [*([slot.current] if slot.current else []), *slot.extra]
     leaving = [task for task in current if task.id in disrupted]
     if leaving:
         slot.current, slot.extra = leaving[0], leaving[1:]
-        successor, others = _split(slot.current, [task for task in current if task.id not in disrupted])
+        successor, others = _split(slot.current, [task for task in current if task.id not in disrupted], dead)
         slot.successors = successor
         for task in others:
             _add_extra(slot, task)
         slot.leaving = [slot.current] if slot.current.id in disrupted else []
     for old in [task for task in slot.outdated if task.id in disrupted]:
-        successor, _ = _split(old, [task for task in slot.outdated if task.id not in disrupted])
+        successor, _ = _split(old, [task for task in slot.outdated if task.id not in disrupted], dead)
         slot.leaving = [*slot.leaving, old]
         slot.successors = [*slot.successors, *successor]
         slot.outdated = [task for task in slot.outdated if task not in successor]
 
 
-def _split(leaving: Task, others: list[Task]) -> tuple[list[Task], list[Task]]:
-    """Return the one of *others* that was made after *leaving* of the same, if any, and the rest."""
-    later = [
-        each for each in others if each.fingerprint == leaving.fingerprint and each.created_at >= leaving.created_at
-    ]
+def _split(leaving: Task, others: list[Task], dead: list[Task]) -> tuple[list[Task], list[Task]]:
+    """Return the one of *others* that was made after *leaving* of the same, if any, and the rest.
+
+    What follows what is told by the tasks themselves: a clock that was set back must not turn it around.
+    """
+    by_id = {task.id: task for task in (*others, *dead)}
+    before, at = set[str](), by_id.get(leaving.replaces)
+    while at is not None and at.id not in before:
+        before.add(at.id)
+        at = by_id.get(at.replaces)
+    later = [each for each in others if each.fingerprint == leaving.fingerprint and each.id not in before]
     best = sorted(later, key=lambda task: (-task.state, task.created_at, task.id))[:1]
     return best, [each for each in others if each not in best]
 

@@ -175,7 +175,7 @@ def release_again(slot: Slot, gate: Gate, plan: Plan, *, start_first: bool) -> N
     for old in slot.outdated:
         if old.desired_state is not TaskState.READY or not gate.has_run(old):
             continue
-        before = [] if start_first else [task for task in slot.stopping if task.fingerprint == old.fingerprint]
+        before = [] if start_first else slot.stopping
         if old.not_before > plan.now:
             plan.look_again(old.not_before)
         elif before:

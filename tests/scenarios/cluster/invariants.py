@@ -1,0 +1,157 @@
+"""What must hold after every step of a simulated cluster, whatever fails; each broken promise is a `BrokenError`."""
+
+from collections import Counter
+
+from pilothouse.control.orchestrators.rollout import parallelism
+from pilothouse.control.orchestrators.scene import key_of
+from pilothouse.model.cluster import Disruption
+from pilothouse.model.names import container_name, task_id_of
+from pilothouse.model.objects import Node, Service, Task
+from pilothouse.model.spec import Mode
+from pilothouse.model.states import TaskState
+
+
+class BrokenError(AssertionError):
+    """A promise was not kept."""
+
+
+class Promises:
+    """Watches every commit and every start of a container.
+
+    Attributes:
+        steps: How many commits were checked.
+        starts: How many containers were started.
+    """
+
+    def __init__(self, hosts):
+        self._hosts = hosts
+        self._known = set()
+        self._fenced = {}
+        self._meant = {}
+        self.steps = 0
+        self.starts = 0
+        self.broken = []
+
+    def committed(self, tx, changes):
+        """Check what a commit changed against everything that must hold in the store."""
+        self.steps += 1
+        touched, nodes = set(), set()
+        for change in changes:
+            if isinstance(change.object, Task):
+                self._task(change.before, change.after)
+                touched.add(change.object.service_id)
+                nodes.add(change.object.node_id)
+            elif isinstance(change.object, Service) and change.after is not None:
+                self._fenced[change.after.id] = cut_off(change.after)
+        for service_id in touched:
+            self._surge(tx, service_id)
+        for node_id in nodes - {""}:
+            self._capacity(tx, node_id)
+
+    def started(self, host, container):
+        """Check a container that was just started."""
+        self.starts += 1
+        plan = container.plan
+        task_id = task_id_of(plan.name)
+        if task_id is None:
+            return
+        same = plan.name.rsplit(".", 1)[0]
+        service_id = "/".join(same.split(".")[1:3])
+        if not self._fenced.get(service_id):
+            return
+        others = [
+            f"{name} on {other.node_id}"
+            for other in self._hosts.values()
+            for name in other.engine.running()
+            if name.rsplit(".", 1)[0] == same and name != plan.name
+        ]
+        if others:
+            self._break(f"{plan.name} was started on {host.node_id} while {', '.join(others)} lives")
+
+    def _task(self, before, after):
+        if before is None and after is not None:
+            if after.id in self._known:
+                self._break(f"the id {after.id} was given twice")
+            self._known.add(after.id)
+        if before is not None and after is not None:
+            if after.state < before.state:
+                self._break(f"{after.id} went back from {before.state.name} to {after.state.name}")
+            if before.node_id and after.node_id != before.node_id:
+                self._break(f"{after.id} was moved from {before.node_id} to {after.node_id}")
+            if before.desired_state is TaskState.SHUTDOWN and after.desired_state is not TaskState.SHUTDOWN:
+                self._break(f"{after.id} was told to stop and then not to")
+
+    def _surge(self, tx, service_id):
+        service = tx.get(Service, service_id)
+        if service is None or service.removing or service.spec.mode is not Mode.REPLICATED:
+            return
+        meant = [
+            task
+            for task in tx.find(Task, service_id=service_id)
+            if task.step < 0 and not task.state.terminal and task.desired_state is TaskState.RUNNING
+            and 1 <= task.slot <= service.spec.replicas
+        ]  # fmt: skip
+        # A move goes on beside what a rollout that was stopped has left as it was.
+        moves = any(request.service == service.name for request in tx.find(Disruption, app=service.app))
+        most = service.spec.replicas + parallelism(service.spec, service.spec.replicas) + moves
+        # A new spec may allow less than what runs already; then it may only become less.
+        before, self._meant[service_id] = self._meant.get(service_id, 0), len(meant)
+        if len(meant) > max(most, before):
+            self._break(f"{service_id} has {len(meant)} tasks that are to run; {most} are allowed")
+        each = Counter(key_of(task) for task in meant)
+        # Old and new where a release was stopped between them, and one of them on its way to another node.
+        if max(each.values(), default=0) > 3:
+            self._break(f"a slot of {service_id} has {max(each.values())} tasks that are to run")
+
+    def _capacity(self, tx, node_id):
+        node = tx.get(Node, node_id)
+        if node is None:
+            return
+        placed = [
+            task for task in tx.find(Task, node_id=node_id) if TaskState.ASSIGNED <= task.state <= TaskState.RUNNING
+        ]
+        slots = {}
+        for task in placed:
+            key = (task.service_id, task.slot, task.step)
+            slots.setdefault(key, []).append(task)
+        memory = 0
+        for tasks in slots.values():
+            waits = [task for task in tasks if task.desired_state is TaskState.READY]
+            # One that waits until another of its slot has stopped takes over what that one has.
+            counted = [task for task in tasks if task not in waits] if len(tasks) > len(waits) else tasks[:1]
+            memory += sum(task.spec.reservations.memory_bytes for task in counted)
+        if memory > node.description.capacity.memory_bytes:
+            self._break(
+                f"{node_id} has {memory >> 20} MiB placed on it, of {node.description.capacity.memory_bytes >> 20}"
+            )
+
+    def _break(self, sentence):
+        self.broken.append(sentence)
+        raise BrokenError(sentence)
+
+
+def cut_off(service):
+    """Whether two live copies of a slot of *service* must never exist."""
+    from pilothouse.control.orchestrators.rollout import in_the_way
+    from pilothouse.model.spec import CutOffAction
+
+    written = service.spec.cut_off
+    if written is not None:
+        return written.action is CutOffAction.FENCE
+    return service.spec.mode is Mode.REPLICATED and bool(in_the_way(service.spec.task.container))
+
+
+def leftovers(tx, hosts):
+    """Return everything on the machines that belongs to nobody, as sentences."""
+    found = []
+    assigned = {}
+    for task in tx.find(Task):
+        if task.node_id and task.state >= TaskState.ASSIGNED:
+            assigned.setdefault(task.node_id, set()).add(container_name(task))
+    live = {container_name(task) for task in tx.find(Task) if not task.state.terminal}
+    for host in hosts.values():
+        names = {name for name in host.engine.containers if task_id_of(name)}
+        strangers, ghosts = names - assigned.get(host.node_id, set()), set(host.engine.running()) - live
+        found += [f"container {name} on {host.node_id} is of no task there" for name in sorted(strangers)]
+        found += [f"container {name} on {host.node_id} runs, and its task is dead" for name in sorted(ghosts)]
+    return found
