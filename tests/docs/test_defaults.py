@@ -8,7 +8,7 @@ from pilothouse import backoff
 from pilothouse.compose.convert import files
 from pilothouse.control.orchestrators import failures, reaper, restart, retention, rollout
 from pilothouse.control.resources import ports
-from pilothouse.model import container, hardening, spec
+from pilothouse.model import container, hardening, placement, spec
 from pilothouse.model.validate import MAX_REPLICAS, MAX_TASKS
 
 PAGE = (pathlib.Path(__file__).parent.parent.parent / "docs" / "reference" / "defaults.md").read_text()
@@ -24,6 +24,11 @@ WAITS = [f"{BACKOFF['first']:g} s", f"{BACKOFF['cap']:g} s", f"{100 * BACKOFF['j
     [
         ("`deploy.mode`", [spec.ServiceSpec(name="x", task=spec.TaskSpec(container=CONTAINER)).mode.value]),
         ("`deploy.replicas`", ["1;", f"{MAX_REPLICAS:,} for a service", f"{MAX_TASKS:,} for an app"]),
+        (
+            "`x-pilothouse.placement.priority`, `preemptible`",
+            [f"normal ({placement.PRIORITIES['normal']}), true", f"least {placement.PREEMPTION_GAP} higher"],
+        ),
+        ("`x-pilothouse.placement.prefer[].weight`", [f"{placement.Preference(constraint='').weight};"]),
         ('host port of `ports: ["80"]`', [f"{ports.FIRST_CHOSEN} to {ports.LAST_CHOSEN}"]),
         ("`restart`, `deploy.restart_policy.condition`", [f"{spec.RestartPolicy().condition.value};"]),
         ("wait before the next attempt", WAITS),

@@ -11,7 +11,18 @@ import msgspec
 from pilothouse.compose.classes import KeyClass, Verdict
 from pilothouse.compose.project_classes import CONFIG, NETWORK, NETWORK_BELOW, PROJECT, SECRET, VOLUME
 from pilothouse.compose.service_classes import SERVICE, SERVICE_BELOW
-from pilothouse.compose.x_pilothouse import KEY, LATER, AppBlock, ProbeBlock, ReleaseBlock, TrafficBlock, struct_in
+from pilothouse.compose.x_pilothouse import (
+    KEY,
+    LATER,
+    AppBlock,
+    CutOffBlock,
+    PlacementBlock,
+    ProbeBlock,
+    ReleaseBlock,
+    TogetherBlock,
+    TrafficBlock,
+    struct_in,
+)
 
 _MADE = "<!-- Made by scripts/docs; change {source} instead. -->\n"
 _CLASS_MEANING = {
@@ -78,20 +89,26 @@ def example() -> str:
 
 
 def fields() -> Iterator[tuple[str, str, str]]:
-    """Yield path, type and default of every field of `x-pilothouse`; the three probes have the same fields."""
+    """Yield path, type and default of every field of `x-pilothouse`; fields that are alike stand once."""
     yield from _fields(AppBlock, KEY)
     for name in ("startup", "live", "ready"):
         yield f"services.NAME.{KEY}.probes.{name}", "PROBE", "not asked"
     yield from _fields(TrafficBlock, f"services.NAME.{KEY}.traffic")
     yield from _fields(ReleaseBlock, f"services.NAME.{KEY}.release")
+    yield from _fields(PlacementBlock, f"services.NAME.{KEY}.placement")
+    yield f"services.NAME.{KEY}.cut_off", "text", "by what it does"
+    yield from _fields(CutOffBlock, f"services.NAME.{KEY}.cut_off")
     yield from _fields(ProbeBlock, "PROBE")
+    yield from _fields(TogetherBlock, "TOGETHER")
 
 
 def _fields(block: type[msgspec.Struct], path: str) -> Iterator[tuple[str, str, str]]:
     for field in msgspec.structs.fields(block):
         where = f"{path}.{field.encode_name}"
         below = struct_in(field.type)
-        if below is not None:
+        if below is TogetherBlock:
+            yield f"{where}[]", "TOGETHER", "none"
+        elif below is not None:
             yield from _fields(below, f"{where}[]" if typing.get_origin(field.type) is tuple else where)
         else:
             yield where, _type_name(field.type), _default(field)
@@ -101,6 +118,9 @@ def _type_name(kind: object) -> str:
     names = {
         str: "text",
         int: "number",
+        bool: "`true` or `false`",
+        int | str: "number or text",
+        dict[str, int | str]: "names and percentages",
         float | str: "number or text",
         dict[str, str]: "names and texts",
         tuple[str, ...]: "list of texts",
@@ -113,6 +133,8 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
         return "is required"
     if field.default is msgspec.NODEFAULT:
         return "none"
+    if isinstance(field.default, bool):
+        return f"`{str(field.default).lower()}`"
     return f"`{field.default}`" if field.default != "" else "none"
 
 

@@ -115,7 +115,6 @@ SERVICE_BELOW: dict[str, Verdict] = {
     "deploy.endpoint_mode": care("is recorded; names resolve to the tasks on one host", ""),
     "deploy.labels": honoured("labels of the service, not of its containers"),
     "deploy.mode": honoured("replicated, global, replicated-job, global-job"),
-    "deploy.placement": care("has one host to choose from; constraints that it fails keep tasks waiting", ""),
     "deploy.replicas": honoured("at most 1,000 on one host; ignored in global modes"),
     "deploy.resources.reservations.devices": granted("devices belong to the host", "gpu"),
     "deploy.restart_policy": honoured("what is not written is decided by the platform's back-off"),

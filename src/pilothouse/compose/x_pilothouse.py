@@ -24,7 +24,6 @@ LATER = frozenset(
         "cron",
         "egress",
         "max_age",
-        "placement",
         "policy",
         "scale",
         "secrets",
@@ -115,6 +114,55 @@ class ReleaseBlock(Strict, frozen=True, kw_only=True):
     deadline: str = ""
 
 
+class TolerateBlock(Strict, frozen=True, kw_only=True):
+    """A taint that is no hindrance; without *value* whatever its value is."""
+
+    key: str
+    value: str = ""
+
+
+class PreferBlock(Strict, frozen=True, kw_only=True):
+    """Nodes that meet *constraint* are preferred, or avoided with a negative *weight*."""
+
+    constraint: str
+    weight: int = 50
+
+
+class TogetherBlock(Strict, frozen=True, kw_only=True):
+    """Near to, or apart from, the tasks of *service*; a rule without *weight*, else a wish."""
+
+    service: str
+    level: str = "node"
+    weight: int = 0
+
+
+class SpreadBlock(Strict, frozen=True, kw_only=True):
+    """Tasks are divided over the values of *level*, evenly or as *targets* say."""
+
+    level: str
+    targets: dict[str, int | str] = {}
+
+
+class PlacementBlock(Strict, frozen=True, kw_only=True):
+    """Which nodes suit, beside what `deploy.placement` says."""
+
+    tolerate: tuple[TolerateBlock, ...] = ()
+    prefer: tuple[PreferBlock, ...] = ()
+    near: tuple[TogetherBlock, ...] = ()
+    apart: tuple[TogetherBlock, ...] = ()
+    spread: tuple[SpreadBlock, ...] = ()
+    pool: str = ""
+    packing: str = ""
+    priority: int | str = "normal"
+    preemptible: bool = True
+
+
+class CutOffBlock(Strict, frozen=True, kw_only=True):
+    """A node that is cut off stops the tasks after *stop*."""
+
+    stop: str
+
+
 PROXY_PROTOCOL = "proxy-protocol"
 
 # Words of the plan that belong below one block only.
@@ -141,6 +189,8 @@ class ServiceBlock(Strict, frozen=True, kw_only=True):
     probes: ProbesBlock | None = None
     traffic: TrafficBlock | None = None
     release: ReleaseBlock | None = None
+    placement: PlacementBlock | None = None
+    cut_off: str | CutOffBlock | None = None
 
 
 def ownership(project: Reader) -> Ownership:
@@ -273,11 +323,14 @@ __all__ = [
     "KEY",
     "LATER",
     "AppBlock",
+    "CutOffBlock",
     "JudgeBlock",
+    "PlacementBlock",
     "ProbeBlock",
     "ReleaseBlock",
     "ServiceBlock",
     "StepBlock",
+    "TogetherBlock",
     "ownership",
     "probes",
     "service_block",

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import TypeVar
 
-from pilothouse.compose import x_pilothouse, x_release
+from pilothouse.compose import x_pilothouse, x_placement, x_release
 from pilothouse.compose.convert.container import container
 from pilothouse.compose.convert.limits import reservations
 from pilothouse.compose.reader import Reader
@@ -47,7 +47,7 @@ def convert_service(app: str, name: str, service: Reader, run_to_completion: boo
         task=TaskSpec(
             container=container(service, app, name),
             reservations=reservations(service),
-            placement=_placement(deploy.child("placement")),
+            placement=x_placement.placement(service, _placement(deploy.child("placement"))),
             probes=x_pilothouse.probes(service),
             pre_start=tuple(_hook(hook, True) for hook in service.children("pre_start")),
             post_start=tuple(_hook(hook, False) for hook in service.children("post_start")),
@@ -62,6 +62,7 @@ def convert_service(app: str, name: str, service: Reader, run_to_completion: boo
         release=x_release.release(service),
         labels=deploy.pairs("labels"),
         endpoint_mode=deploy.text("endpoint_mode", "vip"),
+        cut_off=x_placement.cut_off(service),
     )
 
 

@@ -8,6 +8,7 @@ from pilothouse.model.spec import AppSpec, FileSpec, Mode, NetworkSpec, VolumeSp
 from pilothouse.model.validate.dependencies import dependencies
 from pilothouse.model.validate.grammar import ENGINE_NAME, Finding, numbers_and_texts
 from pilothouse.model.validate.networks import network, overlapping
+from pilothouse.model.validate.placement import together
 from pilothouse.model.validate.ports import shared_ports
 from pilothouse.model.validate.service import Names, service
 
@@ -46,6 +47,7 @@ def _app(spec: AppSpec) -> Iterator[Finding]:
         yield from network(f"networks.{net.key}", net)
     yield from overlapping(spec.networks)
     yield from dependencies(spec.services)
+    yield from together(spec)
     yield from shared_ports(spec.services)
     yield from _container_names(spec)
     yield from _sizes(spec)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from pilothouse.model.spec import ServiceSpec
 from pilothouse.model.validate.grammar import Finding
+from pilothouse.model.volumes import companions
 
 
 def dependencies(services: tuple[ServiceSpec, ...]) -> Iterator[Finding]:
@@ -30,12 +31,7 @@ def dependencies(services: tuple[ServiceSpec, ...]) -> Iterator[Finding]:
 
 def waits_for(service: ServiceSpec) -> set[str]:
     """Return the services *service* cannot start without, whichever key says so."""
-    container = service.task.container
-    privileges = container.privileges
-    namespaces = (container.network_mode, privileges.ipc, privileges.pid, privileges.uts, privileges.cgroup)
-    shared = {value.removeprefix("service:") for value in namespaces if value.startswith("service:")}
-    sources = {source.partition(":")[0] for source in container.volumes_from if not source.startswith("container:")}
-    return shared | sources | {edge.service for edge in service.depends_on}
+    return {*companions(service.task.container), *(edge.service for edge in service.depends_on)}
 
 
 def cycles(edges: dict[str, set[str]]) -> Iterator[tuple[str, ...]]:

@@ -3,15 +3,14 @@
 import re
 from collections.abc import Iterator
 
-from pilothouse.errors import InvalidManifestError
 from pilothouse.model.base import Value
-from pilothouse.model.constraints import parse_constraint
 from pilothouse.model.spec import Hook, Mode, Probe, ProbeKind, ServiceSpec, UpdatePolicy
 from pilothouse.model.validate.container import container
 from pilothouse.model.validate.files import granted, mounts
 from pilothouse.model.validate.grammar import Finding, image, one_of, within
 from pilothouse.model.validate.limits import limits, reservations
 from pilothouse.model.validate.networks import attachments, fixed_addresses, resolver
+from pilothouse.model.validate.placement import placement
 from pilothouse.model.validate.ports import ports
 from pilothouse.model.validate.release import release
 from pilothouse.model.validate.sharing import sharing
@@ -47,6 +46,7 @@ def service(path: str, spec: ServiceSpec, names: Names) -> Iterator[Finding]:
     yield from ports(path, spec)
     yield from _alone(path, spec)
     yield from _policies(path, spec)
+    yield from placement(path, spec, names.services)
     yield from release(path, spec)
     for place, hooks in (
         ("pre_start", spec.task.pre_start),
@@ -80,18 +80,8 @@ def _policies(path: str, spec: ServiceSpec) -> Iterator[Finding]:
     yield from _wait(f"{deploy}.restart_policy.window", restart.window_seconds)
     yield from _count(f"{deploy}.restart_policy.max_attempts", restart.max_attempts)
     yield from one_of(f"{deploy}.endpoint_mode", spec.endpoint_mode, frozenset({"vip", "dnsrr"}))
-    yield from _count(f"{deploy}.placement.max_replicas_per_node", spec.task.placement.max_replicas_per_node)
-    yield from _constraints(f"{deploy}.placement.constraints", spec.task.placement.constraints)
     yield from _update(f"{deploy}.update_config", spec.update, _ACTIONS)
     yield from _update(f"{deploy}.rollback_config", spec.rollback, _ACTIONS - {"rollback"})
-
-
-def _constraints(path: str, constraints: tuple[str, ...]) -> Iterator[Finding]:
-    for index, text in enumerate(constraints):
-        try:
-            parse_constraint(text)
-        except InvalidManifestError as problem:
-            yield f"{path}[{index}]", str(problem)
 
 
 def _update(path: str, policy: UpdatePolicy, actions: frozenset[str]) -> Iterator[Finding]:
