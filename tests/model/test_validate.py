@@ -197,18 +197,13 @@ def test_one_host_port_serves_all_replicas_through_the_proxy():
     ("port", "message"),
     [
         (
-            Port(target=80, published=(8080, 8080), mode=PortMode.HOST),
-            "one host port for 3 replicas, and the engine publishes `mode: host`, each replica on a port of its own; "
-            'write "8080:80", which all replicas share, or a range such as "8080-8082:80"',
-        ),
-        (
             Port(target=80, published=(8080, 8081)),
             "2 host ports for 3 replicas, and the engine publishes a range of ports, each replica on a port of its "
             'own; write "8080:80", which all replicas share, or a range such as "8080-8082:80"',
         ),
         (
-            Port(target=53, published=(53, 53), protocol="udp"),
-            "one host port for 3 replicas, and the engine publishes UDP, each replica on a port of its own; "
+            Port(target=53, published=(53, 54), protocol="udp"),
+            "2 host ports for 3 replicas, and the engine publishes UDP, each replica on a port of its own; "
             'write a range such as "53-55:53/udp"',
         ),
     ],
@@ -230,6 +225,15 @@ def test_two_services_cannot_have_the_same_port_on_the_same_address():
     assert only(one, same, udp) == (
         "services.b.ports[0].published: port 80/tcp is also that of services.a.ports[0]; change one of them"
     )
+
+
+def test_two_services_may_have_the_same_port_of_the_engine_on_different_nodes():
+    host = Port(target=80, published=(80, 80), mode=PortMode.HOST)
+    assert validate(app(service("a", ports=(host,)), service("b", ports=(host,)))) == ()
+    assert validate(app(service("a", ports=(host,), service={"replicas": 3}))) == ()
+    assert "is also that of services.a.ports[0]" in only(service("a", ports=(host, host)))
+    shared = Port(target=80, published=(80, 80))
+    assert "is also that of services.a.ports[0]" in only(service("a", ports=(host,)), service("b", ports=(shared,)))
 
 
 def test_what_belongs_to_one_container_forbids_replicas():

@@ -129,8 +129,13 @@ class Port(Value, frozen=True, kw_only=True):
 
         UDP and SCTP, `mode: host` and ranges of host ports go through the engine, each task on a port of its own.
         """
-        one = self.published is None or self.published[0] == self.published[1]
+        one = self.published is None or self.fixed
         return self.protocol == "tcp" and self.mode is PortMode.INGRESS and one
+
+    @property
+    def fixed(self) -> bool:
+        """Whether one host port is written."""
+        return self.published is not None and self.published[0] == self.published[1]
 
 
 class Device(Value, frozen=True, kw_only=True):

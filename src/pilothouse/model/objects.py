@@ -43,11 +43,16 @@ class ResolvedImage(Value, frozen=True, kw_only=True):
     Attributes:
         id: The engine's content id of the image ("sha256:…").
         digest: "NAME@sha256:…" if the image came from a registry, else "".
+        platform: "OS/ARCHITECTURE" the image is for, or "" if nobody said.
+        nodes: The nodes that have it, if no other can get it (it came from no registry, or must not be pulled); () if
+            every node can, or nobody knows.
     """
 
     ref: str
     id: str = ""
     digest: str = ""
+    platform: str = ""
+    nodes: tuple[str, ...] = ()
 
 
 class Service(Object, frozen=True, kw_only=True):

@@ -92,7 +92,7 @@ class ImageProgress(Value, frozen=True, kw_only=True):
         phase: "present", "pulling", "waiting" (before the next attempt), "resolved" or "failed".
         done_bytes, total_bytes: Of the layers known so far; 0 if unknown.
         message: One sentence; for "failed", what to do about it.
-        id, digest: Set with "resolved": see `model.objects.ResolvedImage`.
+        id, digest, platform: Set with "resolved": see `model.objects.ResolvedImage`.
     """
 
     ref: str
@@ -102,6 +102,7 @@ class ImageProgress(Value, frozen=True, kw_only=True):
     message: str = ""
     id: str = ""
     digest: str = ""
+    platform: str = ""
 
 
 class LogQuery(Value, frozen=True, kw_only=True):

@@ -337,6 +337,7 @@ async def images_are_found_and_absent_ones_are_told(engine: Engine) -> None:
     assert await engine.find_image(ABSENT) is None
     steps = [step async for step in engine.ensure_image(SLEEPER, "missing")]
     assert (steps[-1].phase, steps[-1].id) == ("resolved", found[0])
+    assert steps[-1].platform.partition("/")[::2] != ("", ""), "an image is for a platform"
     steps = [step async for step in engine.ensure_image(found[0], "never")]
     assert (steps[-1].phase, steps[-1].id) == ("resolved", found[0]), "an image is found by its id too, without a tag"
     steps = [step async for step in engine.ensure_image("sha256:" + "0" * 64, "never")]

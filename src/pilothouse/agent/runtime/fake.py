@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from pilothouse.agent.runtime.fakehost import KILLED, FakeContainer, FakeHost
+from pilothouse.agent.runtime.fakehost import KILLED, FakeContainer, FakeHost, FakeImage
 from pilothouse.agent.runtime.interface import ContainerPlan, ContainerState, ExitStatus, NetworkPlan
 from pilothouse.errors import NotFoundError, PermanentError, RuntimeUnavailableError, TemporaryError
 from pilothouse.model.names import RESERVED_LABEL_PREFIX, task_id_of
@@ -161,7 +161,7 @@ class FakeEngine:
             image = self.host.image(ref)
         if image and image.present and policy != "always":
             yield ImageProgress(ref=ref, phase="present")
-            yield ImageProgress(ref=ref, phase="resolved", id=image.image_id, digest=image.digest)
+            yield _resolved(ref, image)
             return
         if policy in {"never", "build"} or image is None or image.pull_error:
             why = image.pull_error if image and image.pull_error else f"there is no image {ref}"
@@ -173,7 +173,7 @@ class FakeEngine:
             if attempt >= image.pull_failures:
                 async with self._call("pull", ref):
                     self.host.images[image.ref] = msgspec.structs.replace(image, present=True, pull_failures=0)
-                yield ImageProgress(ref=ref, phase="resolved", id=image.image_id, digest=image.digest)
+                yield _resolved(ref, image)
                 return
             yield ImageProgress(ref=ref, phase="waiting", message="the registry did not answer")
             await self.host.clock.sleep(2.0**attempt)
@@ -340,3 +340,7 @@ class FakeEngine:
 
     def _plans(self) -> list[ContainerPlan]:
         return [container.plan for container in self.host.containers.values()]
+
+
+def _resolved(ref: str, image: FakeImage) -> ImageProgress:
+    return ImageProgress(ref=ref, phase="resolved", id=image.image_id, digest=image.digest, platform=image.platform)

@@ -42,6 +42,7 @@ class FakeImage(Value, frozen=True, kw_only=True):
     ref: str
     id: str = ""
     digest: str = ""
+    platform: str = "linux/amd64"
     labels: dict[str, str] = {}
     exit_after_seconds: float | None = None
     exit_code: int = 0

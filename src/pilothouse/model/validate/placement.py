@@ -6,6 +6,7 @@ from itertools import combinations
 from pilothouse.errors import InvalidManifestError, InvalidRequestError
 from pilothouse.model.constraints import Constraint, Operator, parse_constraint
 from pilothouse.model.contradictions import contradiction
+from pilothouse.model.counts import listed
 from pilothouse.model.names import check_app_name, check_key
 from pilothouse.model.placement import Affinity, Placement, Preference, Spread, Toleration
 from pilothouse.model.spec import AppSpec, CutOff, CutOffAction, ServiceSpec
@@ -67,7 +68,7 @@ def _constraints(path: str, constraints: tuple[str, ...], platform: str) -> Iter
     if against := contradiction([*found, *_of_platform(platform)]):
         # What the platform asks for is no constraint that somebody wrote.
         rules = [str(each) if each in found else f"platform: {platform}" for each in against]
-        yield path, f"no node can meet {_listed(rules)} at once; remove one of them"
+        yield path, f"no node can meet {_quoted(rules)} at once; remove one of them"
 
 
 def _of_platform(platform: str) -> Iterator[Constraint]:
@@ -204,7 +205,7 @@ def _torn_apart(one: ServiceSpec, other: ServiceSpec, why: str) -> Iterator[Find
     if contradiction(own[0]) or contradiction(own[1]):
         return  # each has its own finding already
     if against := contradiction([*own[0], *own[1]]):
-        rules = _listed([str(each) for each in against])
+        rules = _quoted([str(each) for each in against])
         yield (
             f"services.{one.name}.deploy.placement.constraints",
             f"{why}, so they are on one node, and none can meet {rules} of the two at once; change one of them",
@@ -223,6 +224,5 @@ def _word(rule: Affinity) -> str:
     return "apart" if rule.apart else "near"
 
 
-def _listed(texts: list[str]) -> str:
-    quoted = [f"`{text}`" for text in texts]
-    return f"{', '.join(quoted[:-1])} and {quoted[-1]}" if len(quoted) > 1 else quoted[0]
+def _quoted(texts: list[str]) -> str:
+    return listed([f"`{text}`" for text in texts])

@@ -1,18 +1,20 @@
 """Published ports: each must exist, and nobody may be promised one that another has.
 
-One host port serves all tasks of a service where the proxy listens on it (`Port.ingress`); what the engine publishes
-needs a host port for each task.
+One host port serves all tasks of a service where the proxy listens on it (`Port.ingress`). A range that the engine
+publishes needs a host port for each task. Several tasks may have one fixed port of the engine, on different nodes:
+whether there are enough of them is not known here.
 """
 
 from collections.abc import Iterator
 
 from pilothouse.model.container import Port, PortMode
+from pilothouse.model.counts import count
+from pilothouse.model.ports import overlap
 from pilothouse.model.spec import Mode, ServiceSpec
 from pilothouse.model.validate.grammar import Finding, address, one_of, within
 
 _PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
 _CLIENT_ADDRESSES = frozenset({"", "proxy-protocol"})
-_ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - these are compared, not listened on
 
 
 def ports(path: str, service: ServiceSpec) -> Iterator[Finding]:
@@ -29,10 +31,10 @@ def ports(path: str, service: ServiceSpec) -> Iterator[Finding]:
         first, last = port.published
         if not 1 <= first <= last <= 65535:
             yield f"{where}.published", f"{first}-{last} is no range of ports; write 1 to 65535, the lower one first"
-        elif port.ingress:
+        elif port.ingress or port.fixed:
             continue
         elif service.mode in {Mode.REPLICATED, Mode.REPLICATED_JOB} and service.replicas > last - first + 1:
-            yield f"{where}.published", _too_few(port, service.replicas)
+            yield f"{where}.published", too_few(port, service.replicas)
     if container.ports and container.network_mode in {"host", "none"}:
         message = f"has no meaning with network_mode: {container.network_mode}; remove one of the two"
         yield f"{path}.ports", message
@@ -42,30 +44,49 @@ def ports(path: str, service: ServiceSpec) -> Iterator[Finding]:
 
 
 def shared_ports(services: tuple[ServiceSpec, ...]) -> Iterator[Finding]:
-    """Yield each fixed host port that two services, or two entries of one, want."""
-    taken: dict[tuple[str, int], list[tuple[str, str]]] = {}
+    """Yield each fixed host port that two services, or two entries of one, want and cannot both have on any node.
+
+    Two services may have one of the engine, on different nodes.
+    """
+    for path, port, other in collisions(services):
+        if port.ingress or other[1].ingress or path.rpartition(".ports[")[0] == other[0].rpartition(".ports[")[0]:
+            yield f"{path}.published", taken_twice(port, other[0])
+
+
+def collisions(services: tuple[ServiceSpec, ...]) -> Iterator[tuple[str, Port, tuple[str, Port]]]:
+    """Yield path and entry of each fixed host port that an entry before it names as well, with that one's."""
+    taken: dict[tuple[str, int], list[tuple[str, Port]]] = {}
     for service in services:
         if service.mode in {Mode.REPLICATED, Mode.REPLICATED_JOB} and service.replicas == 0:
             continue
         for index, port in enumerate(service.task.container.ports):
-            if port.published is None or port.published[0] != port.published[1]:
+            if port.published is None or not port.fixed:
                 continue
-            path = f"services.{service.name}.ports[{index}].published"
+            path = f"services.{service.name}.ports[{index}]"
             held = taken.setdefault((port.protocol, port.published[0]), [])
-            for host_ip, other in held:
-                if host_ip == port.host_ip or {host_ip, port.host_ip} & _ANY_ADDRESS:
-                    yield path, f"port {port.published[0]}/{port.protocol} is also that of {other}; change one of them"
-                    break
-            held.append((port.host_ip, path.removesuffix(".published")))
+            other = next((each for each in held if overlap(each[1].host_ip, port.host_ip)), None)
+            if other is not None:
+                yield path, port, other
+            held.append((path, port))
 
 
-def _too_few(port: Port, replicas: int) -> str:
+def taken_twice(port: Port, other: str) -> str:
+    """Return why *port* cannot be had: the entry at *other* names it as well."""
+    assert port.published is not None
+    return f"port {port.published[0]}/{port.protocol} is also that of {other}; change one of them"
+
+
+def too_few(port: Port, replicas: int, nodes: int = 1) -> str:
+    """Return why so many *replicas* cannot have *port* on so many *nodes*, and what to write instead."""
     assert port.published is not None
     first, last = port.published
     protocol = "" if port.protocol == "tcp" else f"/{port.protocol}"
     wanted = f"{first}-{min(first + replicas - 1, 65535)}:{port.target}{protocol}"
     have = "one host port" if first == last else f"{last - first + 1} host ports"
     why = f"the engine publishes {_kind(port)}, each replica on a port of its own"
+    if port.fixed and nodes != 1:
+        have += f" on {count(nodes, 'node')} that could take it"
+        why = f"the engine publishes {_kind(port)}, one replica on each node"
     # A number that all replicas share is the proxy's, and that is what most people mean.
     instead = f'write "{first}:{port.target}", which all replicas share, ' if port.protocol == "tcp" else ""
     also = "or a range" if instead else "write a range"

@@ -1,16 +1,24 @@
-"""Makes sure of every image a deployment needs, on the node, before anything is touched."""
+"""Makes sure of every image a deployment needs, on a node that could run it, before anything is touched.
+
+An image of a registry can be had by every node, by its digest. Any other is on some nodes only: these are noted with
+it, and its tasks go nowhere else.
+"""
 
 import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from pilothouse.errors import ImageMissingError
 from pilothouse.model.container import MountKind
-from pilothouse.model.objects import ResolvedImage, Service
+from pilothouse.model.objects import ResolvedImage
 from pilothouse.model.release import Release
 from pilothouse.model.spec import AppSpec, TaskSpec
 from pilothouse.model.steps import step_indexes
 from pilothouse.model.wire import ImageProgress
+from pilothouse.server.deploy.whereabouts import Site, last_of
 from pilothouse.server.sessions.interface import NodeServices
 
 _NEVER = frozenset({"never", "build"})
@@ -55,23 +63,37 @@ def of_steps(task: TaskSpec, found: dict[Need, ResolvedImage]) -> dict[str, Reso
     return {ref: found[Need(ref, policy, platform)] for ref in refs if ref}
 
 
-async def resolve(spec: AppSpec, node: NodeServices) -> dict[Need, ResolvedImage]:
+class Found(msgspec.Struct, frozen=True):
+    """What the images of a spec are, and what a person should know about them, each as one sentence."""
+
+    images: dict[Need, ResolvedImage]
+    warnings: tuple[str, ...] = ()
+
+
+async def resolve(spec: AppSpec, site: Site) -> Found:
     """Return what each image resolved to, pulling what is missing as the manifest's pull policy says.
 
     Raises:
-        ImageMissingError: One is not on the node and cannot be pulled.
+        ImageMissingError: One is on no node that could run it and cannot be pulled.
     """
     found: dict[Need, ResolvedImage] = {}
+    warnings: list[str] = []
     for need, keys in needs(spec).items():
-        last = await _last(node, need)
-        if last is None or last.phase != "resolved":
+        nodes = site.candidates(spec, _services(keys))
+        last = await _last(site.nodes.of(nodes[0]), need)
+        have = {nodes[0]: last} if last is not None and last.phase == "resolved" else {}
+        if not have or _is_pinned(need, have[nodes[0]]):
+            others = await site.ask(nodes[1:], need.ref, need.platform)
+            have |= others.have
+        if not have:
             raise ImageMissingError(missing(need, keys, last.message if last else "the node gave no answer"))
-        found[need] = ResolvedImage(ref=need.ref, id=last.id, digest=last.digest)
-    return found
+        found[need] = _image(need, have, site)
+        warnings += _various(need, keys, have)
+    return Found(found, tuple(warnings))
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What the node has of the images of a spec; nothing was pulled.
+    """What the nodes have of the images of a spec; nothing was pulled.
 
     Attributes:
         found: What each image means there; of a missing one, what it meant when it was deployed, or nothing.
@@ -84,30 +106,67 @@ class Seen(msgspec.Struct, frozen=True):
     refused: tuple[str, ...]
 
 
-async def look(spec: AppSpec, node: NodeServices, services: dict[str, Service]) -> Seen:
-    """Return what each image of *spec* would resolve to; *services* are those that are stored."""
+async def look(spec: AppSpec, site: Site) -> Seen:
+    """Return what each image of *spec* would resolve to."""
     found: dict[Need, ResolvedImage] = {}
     warnings: list[str] = []
     refused: list[str] = []
-    known = {service.image.ref: service.image for service in services.values()}
+    known = {service.image.ref: service.image for service in site.services.values()}
     for need, keys in needs(spec).items():
+        nodes = site.candidates(spec, _services(keys))
+        there = "the node" if len(site.nodes.connected) == 1 else "any node that could run it"
         what = f"{', '.join(keys)}: the image {need.ref}"
-        last = await _last(node, msgspec.structs.replace(need, policy="never"))
-        if last is not None and last.phase == "resolved":
-            found[need] = ResolvedImage(ref=need.ref, id=last.id, digest=last.digest)
+        if have := (await site.ask(nodes, need.ref, need.platform)).believed().have:
+            found[need] = _image(need, have, site)
+            warnings += _various(need, keys, have)
             if need.policy not in _KEPT:
                 warnings.append(f"{what} may mean another one by then, as `pull_policy: {need.policy}` has it pulled")
             continue
         found[need] = known.get(need.ref, ResolvedImage(ref=need.ref))
         if need.policy in _NEVER:
-            refused.append(f"{what} is not on the node, and `pull_policy: {need.policy}` does not have it pulled")
+            refused.append(f"{what} is not on {there}, and `pull_policy: {need.policy}` does not have it pulled")
         else:
-            warnings.append(f"{what} is not on the node and would have to be pulled")
+            warnings.append(f"{what} is not on {there} and would have to be pulled")
     return Seen(found, tuple(warnings), tuple(refused))
 
 
-async def have_again(release: Release, node: NodeServices) -> None:
-    """Make sure that the very images of an earlier release are on the node; a tag may mean another one by now.
+def _services(keys: Iterable[str]) -> set[str]:
+    """Return the services whose keys these are: "services.NAME.image" and so on; a name may hold dots."""
+    return {key.removeprefix("services.").rpartition(".")[0] for key in keys}
+
+
+def _is_pinned(need: Need, image: ImageProgress) -> bool:
+    """Whether only nodes that have the image already can run it."""
+    return not image.digest or need.policy in _NEVER
+
+
+def _image(need: Need, have: Mapping[str, ImageProgress], site: Site) -> ResolvedImage:
+    """Return what the image is that these nodes have; of several, the one that most of them have."""
+    counted = Counter(each.id for each in have.values())
+    chosen = max(have.values(), key=lambda each: (counted[each.id], bool(each.digest)))
+    image = ResolvedImage(ref=need.ref, id=chosen.id, digest=chosen.digest, platform=chosen.platform)
+    if not _is_pinned(need, chosen):
+        return image
+    here = {node_id for node_id, each in have.items() if each.id == chosen.id}
+    # A node that is away at the moment keeps what it had.
+    known = [service.image for service in site.services.values()]
+    had = {node for old in known if (old.ref, old.id) == (image.ref, image.id) for node in old.nodes}
+    return replace(image, nodes=tuple(sorted(here | (had - set(site.nodes.connected)))))
+
+
+def _various(need: Need, keys: Iterable[str], have: Mapping[str, ImageProgress]) -> list[str]:
+    """Return a warning if the nodes mean different images by one name."""
+    if len({each.id for each in have.values()}) < 2 or not any(_is_pinned(need, each) for each in have.values()):
+        return []
+    which = ", ".join(f"{each.id.removeprefix('sha256:')[:12]} on {node_id}" for node_id, each in sorted(have.items()))
+    return [
+        f"{', '.join(keys)}: the nodes mean different images by {need.ref} ({which}); the one that most have is taken: "
+        "build it once and load it on each, or push it to a registry"
+    ]
+
+
+async def have_again(release: Release, site: Site) -> None:
+    """Make sure that the very images of an earlier release can be had; a tag may mean another one by now.
 
     One that is gone is pulled by its digest if it came from a registry and its pull policy allows it. Those of
     once-per-release steps are not looked for: they ran for that release, and are not run again.
@@ -117,16 +176,21 @@ async def have_again(release: Release, node: NodeServices) -> None:
     """
     for service in release.spec.services:
         container, image = service.task.container, release.images[service.name]
-        pulls = [(image.id or image.ref, "never")]
-        if image.digest and container.pull_policy not in {"never", "build"}:
-            pulls.append((image.digest, "missing"))
-        tried = [await _last(node, Need(ref, policy, container.platform)) for ref, policy in pulls]
-        if not any(last and last.phase == "resolved" and last.id in {image.id, ""} for last in tried):
-            raise ImageMissingError(_gone(release, service.name, image, tried[-1]))
+        nodes = site.candidates(release.spec, {service.name})
+        answers = (await site.ask(nodes, image.id or image.ref, container.platform)).believed(sure=True)
+        if any(each.id in {image.id, ""} for each in answers.have.values()):
+            continue
+        last = answers.absent
+        if image.digest and container.pull_policy not in _NEVER:
+            last = await _last(site.nodes.of(nodes[0]), Need(image.digest, "missing", container.platform))
+        if last is None or last.phase != "resolved" or last.id not in {image.id, ""}:
+            raise ImageMissingError(_gone(release, service.name, image, last))
     for need, keys in needs(_without_steps(release.spec)).items():
         others = tuple(key for key in keys if not key.endswith(".image"))
-        last = await _last(node, need) if others else None
-        if others and (last is None or last.phase != "resolved"):
+        if not others:
+            continue
+        last = await _last(site.nodes.of(site.candidates(release.spec, _services(others))[0]), need)
+        if last is None or last.phase != "resolved":
             raise ImageMissingError(missing(need, others, last.message if last else "the node gave no answer"))
 
 
@@ -152,10 +216,7 @@ def _gone(release: Release, service: str, image: ResolvedImage, last: ImageProgr
 
 
 async def _last(node: NodeServices, need: Need) -> ImageProgress | None:
-    last = None
-    async for progress in node.ensure_image(need.ref, need.policy, need.platform):
-        last = progress
-    return last
+    return await last_of(node, need.ref, need.policy, need.platform)
 
 
 def missing(need: Need, keys: tuple[str, ...], why: str) -> str:

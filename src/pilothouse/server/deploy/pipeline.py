@@ -7,7 +7,7 @@ from pilothouse.governance import policy
 from pilothouse.governance.audit.record import REFUSED, Entry, record, short
 from pilothouse.governance.identity.principal import Principal
 from pilothouse.model.api import DeployRequest, DeployResult, Refusal
-from pilothouse.model.objects import App, Config, Grant, Network, ResolvedImage, Secret, Service, Volume
+from pilothouse.model.objects import App, Config, Grant, Network, Node, ResolvedImage, Secret, Service, Volume
 from pilothouse.model.release import FileVersion, Release
 from pilothouse.model.spec import FileSpec
 from pilothouse.model.states import Writer
@@ -15,8 +15,10 @@ from pilothouse.model.validate import validate
 from pilothouse.server.api.context import Context
 from pilothouse.server.api.problems import DeniedError, ManyFaultsError
 from pilothouse.server.deploy import images
+from pilothouse.server.deploy.crowding import crowded
 from pilothouse.server.deploy.plan import Asked, Content, Plan, Stored, plan
 from pilothouse.server.deploy.taken import taken_names
+from pilothouse.server.deploy.whereabouts import Site
 from pilothouse.store.interface import ReadTx, WriteTx
 
 
@@ -39,8 +41,7 @@ async def deploy(context: Context, caller: Caller, request: DeployRequest, actio
     if not request.dry_run:
         return await commit(context, caller, request, await prepare(context, caller, request, action), action)
     stored = await check(context, caller, request, action)
-    _, node = context.nodes.any()
-    seen = await images.look(request.spec, node, dict(stored.services))
+    seen = await images.look(request.spec, await site_of(context, stored))
     result = plan(stored, asked_of(context, caller, request, seen.found)).result
     return msgspec.structs.replace(result, warnings=(*seen.refused, *seen.warnings, *result.warnings))
 
@@ -50,18 +51,26 @@ async def check(context: Context, caller: Caller, request: DeployRequest, action
     faults = validate(request.spec)
     if faults:
         raise ManyFaultsError(faults)
-    stored = await context.store.view(lambda tx: load(tx, request.spec.name))
+    stored, nodes = await context.store.view(lambda tx: (load(tx, request.spec.name), tx.find(Node)))
     check_expected(request.spec.name, stored.app, request.expect)
     check_contents(request, stored)
+    if faults := crowded(request.spec, nodes):
+        raise ManyFaultsError(faults)
     await check_policy(context, caller, request, action)
     return stored
 
 
 async def prepare(context: Context, caller: Caller, request: DeployRequest, action: str) -> Asked:
     """Return the request with everything resolved; images are pulled, and nothing is written but a refusal."""
-    await check(context, caller, request, action)
-    _, node = context.nodes.any()
-    return asked_of(context, caller, request, await images.resolve(request.spec, node))
+    stored = await check(context, caller, request, action)
+    found = await images.resolve(request.spec, await site_of(context, stored))
+    asked = asked_of(context, caller, request, found.images)
+    return msgspec.structs.replace(asked, warnings=found.warnings)
+
+
+async def site_of(context: Context, stored: Stored) -> Site:
+    """Return the nodes that can be asked for the images of an app, and what it has there."""
+    return Site(context.nodes, await context.store.view(lambda tx: tx.find(Node)), dict(stored.services))
 
 
 async def commit(

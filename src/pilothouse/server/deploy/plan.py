@@ -46,6 +46,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         restarts: `Service.restarts_requested` of each service, by name; it stays where it is missing.
         kind, message, copies, undoes: As in `model.release.Release`.
         forced: Make a release even if nothing differs.
+        warnings: What was found while resolving, each as one sentence.
     """
 
     spec: AppSpec
@@ -63,6 +64,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     copies: int = 0
     undoes: int = 0
     forced: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,15 +114,16 @@ def plan(stored: Stored, asked: Asked) -> Plan:
         *_changed(stored.services, {**services, **kept}),
         *(replace(s, removing=True) for s in orphans),
     )
-    app = _app(stored.app, asked, changed=bool(children))
+    app = _app(stored.app, asked, changed=any(not _is_elsewhere(stored, child) for child in children))
     result = replace(
         _sorted_services(stored, asked, services, _renewed(stored, secrets, configs)),
         revision=app.revision if app else stored.app.revision if stored.app else 0,
         removed=tuple(s.name for s in orphans),
-        warnings=(*_kept(stored.networks, written_networks), *_kept(stored.volumes, written_volumes)),
+        warnings=(*asked.warnings, *_kept(stored.networks, written_networks), *_kept(stored.volumes, written_volumes)),
     )
     if app is None:
-        return Plan(writes=(), result=result)
+        # On which nodes an image is, is no part of a release.
+        return Plan(writes=children, result=result)
     before = describe(stored.app.spec, stored.services, stored.secrets, stored.configs) if stored.app else {}
     after = describe(asked.spec, services, secrets, configs)
     changes = changes_of(before, after)
@@ -258,7 +261,7 @@ def _sorted_services(
         files = {("secret", g.source) for g in container.secrets} | {("config", g.source) for g in container.configs}
         if before is None or before.removing:
             created.append(name)
-        elif before != after or files & renewed:
+        elif (before != after and not _is_elsewhere(stored, after)) or files & renewed:
             changed.append(name)
         else:
             unchanged.append(name)
@@ -269,6 +272,15 @@ def _sorted_services(
         changed=tuple(changed),
         unchanged=tuple(unchanged),
     )
+
+
+def _is_elsewhere(stored: Stored, after: Object) -> bool:
+    """Whether *after* is a service that differs from what is stored only in what is known of where its image is."""
+    before = stored.services.get(after.name) if isinstance(after, Service) else None
+    if before is None or not isinstance(after, Service):
+        return False
+    known = replace(before.image, nodes=after.image.nodes, platform=after.image.platform)
+    return before != after and replace(before, image=known, updated_at=after.updated_at) == after
 
 
 def _secrets(stored: Stored, asked: Asked) -> dict[str, Secret]:

@@ -3,17 +3,22 @@
 What would be refused is part of the answer and no error.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from pilothouse.errors import InvalidManifestError
 from pilothouse.model.api import DeployRequest
+from pilothouse.model.objects import Node
 from pilothouse.model.release_api import PlanView
 from pilothouse.model.validate import validate
 from pilothouse.server.api.context import Context
 from pilothouse.server.deploy import images
+from pilothouse.server.deploy.crowding import crowded
 from pilothouse.server.deploy.foresee import foresee, unplannable
 from pilothouse.server.deploy.pipeline import Caller, asked_of, check_contents, load, refusals
 from pilothouse.server.deploy.plan import Asked, Stored
+from pilothouse.server.deploy.whereabouts import Site
 
 
 async def preview(context: Context, caller: Caller, request: DeployRequest) -> PlanView:
@@ -22,11 +27,10 @@ async def preview(context: Context, caller: Caller, request: DeployRequest) -> P
     Raises:
         NodeUnavailableError: No node can say which images it has.
     """
-    stored = await context.store.view(lambda tx: load(tx, request.spec.name))
-    if faults := _faults(request, stored):
+    stored, nodes = await context.store.view(lambda tx: (load(tx, request.spec.name), tx.find(Node)))
+    if faults := _faults(request, stored, nodes):
         return unplannable(request.spec, stored.app, faults)
-    _, node = context.nodes.any()
-    seen = await images.look(request.spec, node, dict(stored.services))
+    seen = await images.look(request.spec, Site(context.nodes, nodes, dict(stored.services)))
     asked = asked_of(context, caller, request, seen.found)
     digest = context.vault.content_version(request.spec.name, "", _essence(asked))
     return await context.store.view(
@@ -42,7 +46,7 @@ async def preview(context: Context, caller: Caller, request: DeployRequest) -> P
     )
 
 
-def _faults(request: DeployRequest, stored: Stored) -> tuple[str, ...]:
+def _faults(request: DeployRequest, stored: Stored, nodes: Sequence[Node]) -> tuple[str, ...]:
     """Return why the request makes no sense, each as one sentence."""
     if found := validate(request.spec):
         return found
@@ -50,7 +54,7 @@ def _faults(request: DeployRequest, stored: Stored) -> tuple[str, ...]:
         check_contents(request, stored)
     except InvalidManifestError as error:
         return error.errors
-    return ()
+    return crowded(request.spec, nodes)
 
 
 def _essence(asked: Asked) -> bytes:

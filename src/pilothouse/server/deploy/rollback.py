@@ -19,7 +19,7 @@ from pilothouse.model.validate import validate
 from pilothouse.server.api.context import Context
 from pilothouse.server.api.problems import ManyFaultsError
 from pilothouse.server.deploy import images
-from pilothouse.server.deploy.pipeline import Caller, check_expected, check_policy, load, refuse
+from pilothouse.server.deploy.pipeline import Caller, check_expected, check_policy, load, refuse, site_of
 from pilothouse.server.deploy.plan import Asked, Content, Plan, Stored, plan
 from pilothouse.store.interface import WriteTx
 
@@ -97,7 +97,7 @@ async def roll_back(context: Context, caller: Caller, app: str, request: Rollbac
     present = _present(stored, app)
     check_expected(app, present, request.expect)
     release = target(stored, present, request.release)
-    await _check(context, caller, release)
+    await _check(context, caller, release, stored)
 
     def write(tx: WriteTx) -> DeployResult:
         again = load(tx, app)
@@ -125,7 +125,7 @@ async def restore(context: Context, app: str, failed: int, to: int, reason: str)
     if not _is_at(stored, failed) or stored.app is None:
         return None
     release = target(stored, stored.app, to)
-    await _check(context, caller, release)
+    await _check(context, caller, release, stored)
 
     def write(tx: WriteTx) -> int | None:
         again = load(tx, app)
@@ -150,13 +150,12 @@ def _is_at(stored: Stored, number: int) -> bool:
     return stored.app is not None and not stored.app.removing and stored.app.revision == number
 
 
-async def _check(context: Context, caller: Caller, release: Release) -> None:
+async def _check(context: Context, caller: Caller, release: Release, stored: Stored) -> None:
     """Accept a release that may be repeated and whose images are on the node, or can be had again as they were."""
     if faults := validate(release.spec):
         raise ManyFaultsError(faults)
     await check_policy(context, caller, DeployRequest(spec=release.spec), ACTION)
-    _, node = context.nodes.any()
-    await images.have_again(release, node)
+    await images.have_again(release, await site_of(context, stored))
 
 
 def _write(tx: WriteTx, caller: Caller, made: Plan, asked: Asked, what: str) -> DeployResult:

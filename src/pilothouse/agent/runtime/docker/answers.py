@@ -105,6 +105,8 @@ class ImageAnswer(Answer, frozen=True, kw_only=True):
     """`GET /images/{name}/json`."""
 
     id: str
+    os: str = ""
+    architecture: str = ""
     repo_digests: list[str] | None = None
     config: ConfigAnswer | None = None
     metadata: "MetadataAnswer | None" = None

@@ -77,7 +77,8 @@ class Images(Part):
             yield ImageProgress(ref=ref, phase="failed", message=f"{ref} was pulled and is gone again; try once more")
             return
         digest = digest_of(ref, found.repo_digests or [])
-        yield ImageProgress(ref=ref, phase="resolved", id=_id(found), digest=digest)
+        platform = f"{found.os}/{found.architecture}" if found.os and found.architecture else ""
+        yield ImageProgress(ref=ref, phase="resolved", id=_id(found), digest=digest, platform=platform)
 
     def _pull_wanted(self, ref: str, policy: str, found: ImageAnswer | None) -> bool:
         if policy in {"never", "build"}:
