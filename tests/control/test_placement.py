@@ -10,7 +10,7 @@ from pilothouse.control.scheduler.table import Table
 from pilothouse.errors import InvalidManifestError
 from pilothouse.model.constraints import parse_constraint, satisfies
 from pilothouse.model.container import ContainerSpec
-from pilothouse.model.objects import Availability, NodeDescription, NodeSpec
+from pilothouse.model.objects import Availability, NodeDescription, NodeSpec, ResolvedImage
 from pilothouse.model.placement import Placement
 from pilothouse.model.spec import Resources, TaskSpec
 from pilothouse.model.states import TaskState
@@ -52,6 +52,16 @@ def _placed(id, on, slot=1, **wanted):
         ),
         (_task(constraints=("what ever",)), node(), "constraint 'what ever' cannot be read"),
         (_task(platform="linux/arm64"), node(), "is linux/x86_64, and the service asks for linux/arm64"),
+        (
+            replace(_task(), image=ResolvedImage(ref="web:1", nodes=("node2",))),
+            node(),
+            "has no image web:1, which came from no registry",
+        ),
+        (
+            replace(_task(), image=ResolvedImage(ref="web:1", platform="linux/arm64")),
+            node(),
+            "is linux/amd64, and the image web:1 is for linux/arm64",
+        ),
         (_task(cpu_nano=5 * CORE), node(), "has 4 of 4 cores free, and the task reserves 5"),
         (_task(memory_bytes=9 * GIB), node(), "has 8192 of 8192 MiB of memory free, and the task reserves 9216"),
         (_task(generic={"gpu": 2}), node(), "has 0 of 0 of gpu free, and the task reserves 2"),
@@ -94,6 +104,13 @@ def test_no_more_than_the_allowed_tasks_of_a_service_are_on_one_node():
     assert table.place(_task(most=3)).node_id == "node1"
 
 
+def test_tasks_go_to_the_nodes_that_have_their_image():
+    table = Table([node("a"), node("b"), node("c")], [])
+    image = ResolvedImage(ref="web:1", id="sha256:1", platform="linux/amd64", nodes=("b", "c", "gone"))
+    tasks = [replace(_task(f"t{n}"), slot=n, image=image) for n in range(1, 5)]
+    assert sorted(table.place(task).node_id for task in tasks) == list("bbcc")
+
+
 def test_tasks_of_a_service_are_spread_over_the_nodes():
     table = Table([node("a"), node("b"), node("c")], [])
     assert sorted(table.place(replace(_task(f"t{n}"), slot=n)).node_id for n in range(1, 7)) == list("aabbcc")
@@ -107,7 +124,7 @@ def test_every_rule_is_asked_about_every_node():
     bad = node(ready=False, spec=NodeSpec(availability=Availability.DRAIN), description=NodeDescription(os="plan9"))
     task = _task("x", "linux", ("node.hostname==zz",), cpu_nano=CORE, memory_bytes=GIB, generic={"gpu": 1})
     (verdict,) = Table([bad], []).verdicts(task)
-    others = {"pinned", "taints", "volumes", "partners", "pids", "ports", "max-per-node", "affinity", "pool"}
+    others = {"pinned", "image", "taints", "volumes", "partners", "pids", "ports", "max-per-node", "affinity", "pool"}
     assert len(verdict.refusals) == len({rule.name for rule in RULES} - others)
 
 

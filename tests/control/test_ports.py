@@ -13,7 +13,7 @@ from pilothouse.model.spec import TaskSpec
 from pilothouse.model.states import TaskState
 from tests.control.world import World, spec
 
-TASK = replace(World(spec()).rest().one(), state=TaskState.NEW)
+TASK = replace(World(spec()).rest().one(), state=TaskState.NEW, node_id="")
 
 
 def _task(id, *ports, **fields):
@@ -45,15 +45,25 @@ def test_a_free_port_is_given():
     assert Ledger([]).give(_task("a", _web(8080))).ports == (PortBinding(target=80, host_port=8080),)
 
 
-def test_two_tasks_asking_at_once_do_not_get_the_same_port():
+def test_two_tasks_asking_at_once_do_not_get_the_same_port_of_a_range():
     ledger = Ledger([])
-    assert ledger.give(_task("a", _web(8080))).ports
-    assert "is held by web.1 of shop (a)" in ledger.give(_task("b", _web(8080), slot=2)).reason
+    assert ledger.give(_task("a", _web(8080, 8081))).ports[0].host_port == 8080
+    assert ledger.give(_task("b", _web(8080, 8081), slot=2)).ports[0].host_port == 8081
+    assert "is held by web.1 of shop (a)" in ledger.give(_task("c", _web(8080, 8081), slot=3)).reason
+
+
+def test_a_fixed_port_of_the_engine_is_given_to_tasks_that_need_not_be_on_one_node():
+    ledger = Ledger([_holding("old", 8080, node_id="n1")])
+    assert [bool(ledger.give(_task(f"t{slot}", _web(8080), slot=slot)).ports) for slot in (1, 2, 3)] == [True] * 3
+    elsewhere, there = _task("x", _web(8080), slot=0, node_id="n2"), _task("y", _web(8080), slot=0, node_id="n1")
+    assert ledger.give(elsewhere).ports
+    assert "is held by db.1 of shop (old)" in ledger.give(there).reason
+    assert ledger.give(_task("z", _web(8080, 8081), slot=5)).ports[0].host_port == 8081
 
 
 def test_a_stopping_task_still_holds_its_port_and_the_reason_says_that_it_stops():
-    ledger = Ledger([_holding("old", 8080, state=TaskState.RUNNING, desired_state=TaskState.SHUTDOWN)])
-    assert "(old, which is stopping)" in ledger.give(_task("a", _web(8080))).reason
+    stopping = _holding("old", 8080, state=TaskState.RUNNING, desired_state=TaskState.SHUTDOWN, node_id="n1")
+    assert "(old, which is stopping)" in Ledger([stopping]).give(_task("a", _web(8080), slot=0, node_id="n1")).reason
 
 
 def test_a_dead_task_holds_nothing():
@@ -83,17 +93,19 @@ def test_a_range_that_is_used_up_names_the_range_and_a_holder():
     ],
 )
 def test_a_port_is_taken_on_an_address_and_for_a_protocol(held, asked, free):
-    given = Ledger([_holding("old", 53, **held)]).give(_task("a", _web(53, **asked)))
+    given = Ledger([_holding("old", 53, node_id="n1", **held)]).give(
+        _task("a", _web(53, **asked), slot=0, node_id="n1")
+    )
     assert bool(given.ports) is free
 
 
 def test_a_task_waiting_for_the_one_it_replaces_gets_its_ports_in_advance():
     old = replace(_holding("old", 8080), service="web", state=TaskState.RUNNING)
-    waiting = _task("new", _web(8080), desired_state=TaskState.READY)
-    assert Ledger([old]).give(waiting).ports
-    assert Ledger([old]).give(waiting, beside=True).reason
-    assert Ledger([old]).give(replace(waiting, desired_state=TaskState.RUNNING)).reason
-    assert Ledger([old]).give(replace(waiting, slot=2)).reason
+    waiting = _task("new", _web(8080, 8081), desired_state=TaskState.READY)
+    assert Ledger([old]).give(waiting).ports[0].host_port == 8080
+    assert Ledger([old]).give(waiting, beside=True).ports[0].host_port == 8081
+    assert Ledger([old]).give(replace(waiting, desired_state=TaskState.RUNNING)).ports[0].host_port == 8081
+    assert Ledger([old]).give(replace(waiting, slot=2)).ports[0].host_port == 8081
 
 
 def test_a_task_that_publishes_one_port_twice_is_told_so():
@@ -208,8 +220,9 @@ def test_whatever_is_asked_for_a_port_is_one_tasks_or_one_services(asked):
         assert bool(given.reason) is (given.ports == () and bool(ports))
         for port in given.ports:
             for other, owner in holders.get(port.host_port, []):
-                assert other.ingress
-                assert port.ingress
-                assert owner.service_id == task.service_id
+                fixed = any(each.fixed and not each.ingress for each in ports)
+                assert (other.ingress and port.ingress and owner.service_id == task.service_id) or (
+                    fixed and not other.ingress and not port.ingress
+                )
         for port in given.ports:
             holders.setdefault(port.host_port, []).append((port, task))

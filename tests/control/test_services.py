@@ -193,9 +193,8 @@ def test_all_replicas_share_one_host_port_that_the_proxy_serves():
 def test_two_replicas_of_one_engine_port_leave_one_waiting_with_the_reason():
     container = ContainerSpec(image="x", ports=(Port(target=80, published=(8080, 8080), mode=PortMode.HOST),))
     world = World(spec(container=container, replicas=2)).rest()
-    waiting = world.live()[1]
-    assert waiting.state is TaskState.NEW
-    assert waiting.resource_message.startswith(f"host port 8080/tcp is held by web.1 of shop ({world.live()[0].id})")
+    (waiting,) = [task for task in world.live() if task.state is TaskState.PENDING]
+    assert waiting.placement_message.startswith("no place: node1: host port 8080/tcp is held by web.")
     world.deploy(spec(container=container, replicas=1))
     world.rest()
     assert world.one().ports[0].host_port == 8080

@@ -1,6 +1,6 @@
 """The API as Python calls: what commands, and other programs, talk to a server with. Values in, values out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -8,8 +8,9 @@ import msgspec
 
 from pilothouse.cli.transport import Query, Stream, Transport
 from pilothouse.errors import ServerUnavailableError
-from pilothouse.model import api, release_api
+from pilothouse.model import api, placement_api, release_api
 from pilothouse.model.base import Value
+from pilothouse.model.cluster import ClusterSpec
 from pilothouse.model.objects import AuditRecord, Grant, Node
 from pilothouse.model.wire import ImageProgress, TaskUsage
 
@@ -112,6 +113,23 @@ class Client:
     def nodes(self) -> list[Node]:
         """Return the nodes."""
         return self._all("/v1/nodes", Node)
+
+    def why_not(self, app: str, service: str, node: str) -> placement_api.WhyNot:
+        """Return what every rule says of one more task of a service on a node."""
+        path = f"/v1/apps/{_part(app)}/services/{_part(service)}/why-not"
+        return self._get(path, placement_api.WhyNot, {"node": node})
+
+    def simulate(self, lost: Sequence[str]) -> placement_api.Simulation:
+        """Return what losing nodes would lead to."""
+        return self._get("/v1/simulate", placement_api.Simulation, {"lose": ",".join(lost)})
+
+    def rebalance(self, request: placement_api.RebalanceRequest) -> placement_api.RebalanceView:
+        """Have running tasks moved to where they would be put today, or say which."""
+        return self._do("POST", "/v1/rebalance", placement_api.RebalanceView, request)
+
+    def set_cluster(self, settings: placement_api.ClusterSettings) -> ClusterSpec:
+        """Change what people decided about the cluster as a whole."""
+        return self._do("POST", "/v1/cluster/settings", ClusterSpec, settings)
 
     def grants(self, app: str = "") -> list[Grant]:
         """Return grants, ended and revoked ones too."""

@@ -132,6 +132,8 @@ def _block(service: PlannedService, told: dict[str, str], *, colour: bool) -> li
     first = told.setdefault(service.rollout, service.name)
     how = service.rollout if first == service.name else f"as {first}"
     found += [f"    how: {how}"] if service.rollout else []
+    where = [f"{name} ({number})" if number > 1 else name for name, number in service.nodes.items()]
+    found += [f"    where: {', '.join(where)}"] if where else []
     found += [f"    {paint('! risk', 'red', on=colour)}: {sentence}" for sentence in service.risks]
     return found
 

@@ -9,6 +9,7 @@ from pilothouse.model.base import Value
 from pilothouse.model.container import ContainerSpec
 from pilothouse.model.matrix import Matrix
 from pilothouse.model.objects import Health, PortBinding
+from pilothouse.model.placement_api import Survival
 from pilothouse.model.refusal import Refusal as Refusal
 from pilothouse.model.release_api import ReleaseView
 from pilothouse.model.spec import AppSpec
@@ -154,6 +155,7 @@ class AppView(Value, frozen=True, kw_only=True):
 
     Attributes:
         release: Its newest release, with how far each service is; None if it has none.
+        survival: Whether it survives the loss of any one node; None where there is one node, or nothing runs.
     """
 
     name: str
@@ -166,6 +168,7 @@ class AppView(Value, frozen=True, kw_only=True):
     sentence: str
     services: tuple[ServiceView, ...] = ()
     release: ReleaseView | None = None
+    survival: Survival | None = None
 
 
 class EventView(Value, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ import enum
 
 from pilothouse.model.base import Value
 from pilothouse.model.objects import FieldChange
+from pilothouse.model.placement_api import Planned
 from pilothouse.model.refusal import Refusal
 from pilothouse.model.release import ReleaseKind, ReleaseState, Verdict
 from pilothouse.model.rollout import Evidence, RolloutState
@@ -125,6 +126,8 @@ class PlannedService(Value, frozen=True, kw_only=True):
         risks: What may be noticed or go wrong, each a sentence that says what would avoid it.
         image: The engine's content id of its image, or "" if the image is not on the node yet.
         stops: The ids of the live tasks that would be stopped: replaced, or not wanted any more.
+        nodes: How many of its new tasks would go to each node, by the node's name; {} where there is one node only.
+        places: Where its new tasks would go, those that would wait or take the room of others first; at most 100.
     """
 
     name: str
@@ -137,6 +140,8 @@ class PlannedService(Value, frozen=True, kw_only=True):
     risks: tuple[str, ...] = ()
     image: str = ""
     stops: tuple[str, ...] = ()
+    nodes: dict[str, int] = {}
+    places: tuple[Planned, ...] = ()
 
 
 class PlanView(Value, frozen=True, kw_only=True):

@@ -10,8 +10,10 @@ from pilothouse.control.orchestrators.steps import failed_step
 from pilothouse.model.api import AppView, ServiceView, TaskView
 from pilothouse.model.counts import count, in_a_row
 from pilothouse.model.names import display_name
-from pilothouse.model.objects import App, Health, PortBinding, Service, Task
+from pilothouse.model.objects import App, Health, PortBinding, Service, Task, Volume
+from pilothouse.model.placement_api import Survival
 from pilothouse.model.states import TaskState
+from pilothouse.server.placing.survival import survival
 from pilothouse.server.rollouts import newest_release
 from pilothouse.server.sentences import running_step, task_sentence
 from pilothouse.store.interface import ReadTx
@@ -174,7 +176,18 @@ def _app_view(tx: ReadTx, scenes: Scenes, app: App, now: float) -> AppView:
         sentence=sentence,
         services=services,
         release=newest_release(tx, scenes, app, now),
+        survival=survival_of(tx, scenes, app),
     )
+
+
+def survival_of(tx: ReadTx, scenes: Scenes, app: App) -> Survival | None:
+    """Return whether *app* survives the loss of any one node; None on one node, or if it is going."""
+    if app.removing or len(scenes.nodes()) < 2:
+        return None
+    services = [service for service in scenes.services(app.id) if not service.removing]
+    tasks = [task for service in services for task in scenes.tasks(service)]
+    volumes = {volume.spec.key: volume for volume in tx.find(Volume, app=app.id)}
+    return survival(services, tasks, scenes.nodes(), volumes)
 
 
 def _going(live: int) -> str:

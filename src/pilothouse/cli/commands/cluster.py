@@ -5,6 +5,7 @@ import click
 from pilothouse.cli import options, output, times
 from pilothouse.cli.cluster_client import ClusterClient
 from pilothouse.cli.command import command
+from pilothouse.cli.commands.cluster_settings import set_
 from pilothouse.clock import SystemClock
 from pilothouse.model.cluster import ManagerMember
 from pilothouse.model.counts import count
@@ -13,6 +14,9 @@ from pilothouse.model.counts import count
 @click.group()
 def cluster() -> None:
     """Look at the cluster, change its authority, confirm what the platform must not decide alone."""
+
+
+cluster.add_command(set_)
 
 
 def _client() -> ClusterClient:

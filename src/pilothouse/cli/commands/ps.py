@@ -29,7 +29,8 @@ def ps(*, dead: bool, as_json: bool, app: str) -> None:
     """List tasks: what runs, how it is and why.
 
     Without APP it lists the app whose Compose file is in this directory, and every app where there is none. The lines
-    above the table name what is not as the manifest says, and why, the worst first. While a release is rolled out its
+    above the table name what is not as the manifest says, and why, the worst first; and, where there are several
+    nodes, what the loss of one would mean. While a release is rolled out its
     tasks are marked "new" and those of the one before "old".
     """
     client = options.client()
@@ -87,7 +88,13 @@ def worries(view: AppView, now: float) -> list[str]:
         for each in view.services
         if not each.failed and (each.name in rollouts or (not each.converged and each.sentence))
     ]
-    return [*failed, *_turn(view.release), *waiting]
+    return [*failed, *_turn(view.release), *waiting, *_loss(view)]
+
+
+def _loss(view: AppView) -> list[str]:
+    """Return what the loss of one node would mean, unless every service has tasks on several."""
+    found = view.survival
+    return [f"{view.name} {found.sentence}"] if found is not None and found.losses else []
 
 
 def _turn(release: ReleaseView | None) -> list[str]:

@@ -1,15 +1,14 @@
 """Global services: one task on every node that suits."""
 
 from pilothouse.control.orchestrators.scene import Key
-from pilothouse.errors import InvalidManifestError
-from pilothouse.model.constraints import parse_constraint, satisfies
 from pilothouse.model.objects import Availability, Node, Service, Task
 from pilothouse.model.placement import TaintEffect, tolerates
 from pilothouse.model.states import TaskState
+from pilothouse.model.suits import could_run, runs
 
 
 def wanted(service: Service, tasks: tuple[Task, ...], nodes: tuple[Node, ...]) -> tuple[Key, ...]:
-    """Return a slot for each node that meets the constraints, in order of the nodes' ids.
+    """Return a slot for each node that meets the constraints and runs the image's platform, in order of the nodes' ids.
 
     A node that is drained, or has a taint that evicts what does not tolerate it, gets none; only the task of a job runs
     to its end there. A node that is paused, tainted otherwise or away gets no new task, but keeps the one it has.
@@ -26,8 +25,4 @@ def _open(service: Service, node: Node, present: bool) -> bool:
 
 
 def _suits(service: Service, node: Node) -> bool:
-    try:
-        return all(satisfies(parse_constraint(text), node) for text in service.spec.task.placement.constraints)
-    except InvalidManifestError:
-        # Nothing can meet a condition that says nothing; validation refuses it, so this is a file of an older version.
-        return False
+    return could_run(service.spec, node) and runs(node, service.image.platform)

@@ -60,7 +60,4 @@ def _beside(tx: ReadTx, task: Task) -> bool:
     """Whether *task* will run together with the one it replaces: only where the manifest says so and it can work."""
     service = tx.get(Service, task.service_id)
     written = service is not None and service.spec.update.order is UpdateOrder.START_FIRST
-    return written and all(
-        port.ingress or port.published is None or port.published[0] != port.published[1]
-        for port in task.spec.container.ports
-    )
+    return written and all(port.ingress or not port.fixed for port in task.spec.container.ports)

@@ -3,6 +3,9 @@
 An engine port belongs to one task until that task is dead, so a task that is stopping still holds its own. A task that
 waits for the one it replaces to stop is given that one's ports in advance. An ingress port, which the proxy serves,
 belongs to a service: all its tasks share it, those of an older spec included, and nobody else.
+
+A fixed engine port is one of its node: several tasks may be given it, and the scheduler keeps them on different nodes.
+All other ports are given once in the whole cluster.
 """
 
 import zlib
@@ -107,6 +110,8 @@ class Ledger:
         for held, other in self._held.get((binding.protocol, binding.host_port), ()):
             if not overlap(held.host_ip, binding.host_ip) or _shares(held, other, binding, task, port):
                 continue
+            if _elsewhere(held, other, binding, task, port):
+                continue
             if beside or not _hands_over(other, task):
                 return held, other
         return None
@@ -121,6 +126,13 @@ def _shares(held: PortBinding, other: Task, binding: PortBinding, task: Task, po
     if not (held.ingress and binding.ingress and other.service_id == task.service_id):
         return False
     return port.published is not None or (held.target, held.host_ip) == (binding.target, binding.host_ip)
+
+
+def _elsewhere(held: PortBinding, other: Task, binding: PortBinding, task: Task, port: Port) -> bool:
+    """Whether *task* may have *binding* although *other* has *held*, because they need not be on one node."""
+    if held.ingress or binding.ingress or not port.fixed:
+        return False
+    return not task.node_id or task.node_id != other.node_id
 
 
 def _hands_over(holder: Task, task: Task) -> bool:

@@ -17,6 +17,7 @@ from pilothouse.model.counts import count
 from pilothouse.model.names import display_name
 from pilothouse.model.objects import Node
 from pilothouse.model.states import TaskState
+from pilothouse.model.suits import has_image
 from pilothouse.model.taints import taint_text, unbearable
 
 MIB = 1024 * 1024
@@ -95,6 +96,19 @@ def _platform(case: Case) -> Mask | None:
 def _say_platform(case: Case, at: int) -> str:
     about = _node(case, at).description
     return f"is {about.os}/{about.arch}, and the service asks for {case.shape.platform}"
+
+
+def _image(case: Case) -> Mask | None:
+    image, columns = case.shape.image, case.fleet.columns
+    found = case.fleet.facts.runs(image.platform) if image.platform else None
+    if not image.nodes:
+        return found
+    there = case.only([at for node in image.nodes if (at := columns.place.get(node)) is not None])
+    return there if found is None else found & there
+
+
+def _say_image(case: Case, at: int) -> str:
+    return has_image(case.shape.image, _node(case, at))
 
 
 def _taints(case: Case) -> Mask:
@@ -288,6 +302,7 @@ RULES: tuple[Rule, ...] = (
     Rule("pinned", _pinned, _say_pinned),
     Rule("constraints", _constraints, _say_constraints),
     Rule("platform", _platform, _say_platform),
+    Rule("image", _image, _say_image),
     Rule("taints", _taints, _say_taints),
     Rule("volumes", _volumes, _say_volumes),
     Rule("partners", partner_mask, partner_words),

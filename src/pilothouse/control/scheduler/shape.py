@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 from pilothouse.model.container import ContainerSpec, DeviceRequest, MountKind
-from pilothouse.model.objects import PortBinding, Task
+from pilothouse.model.objects import PortBinding, ResolvedImage, Task
 from pilothouse.model.placement import Packing, Placement, Pool
 from pilothouse.model.pools import keeps_data, packing_of, pool_of
 from pilothouse.model.spec import Resources, TaskSpec
@@ -40,6 +40,7 @@ class Shape:
 
     Attributes:
         need: What each reserves.
+        image: What the image is: the platform it is for, and the nodes that have it if no other can get it.
         whole: Kinds of which it takes all that a node has.
         devices: Kinds that only a device request names: where no node declares any, they are left to the engine.
         partners: Names of services of the app beside whose task of the slot it has to run.
@@ -57,6 +58,7 @@ class Shape:
     devices: tuple[str, ...]
     placement: Placement
     platform: str
+    image: ResolvedImage
     ports: tuple[PortBinding, ...]
     partners: tuple[str, ...]
     volumes: tuple[str, ...]
@@ -89,13 +91,12 @@ def shape_of(task: Task, *, job: bool = False) -> Shape:
     volumes = _volumes(task.app, spec.container)
     partners = partners_of(spec.container)
     pool, packing = pool_of(spec, job=job), packing_of(spec, job=job)
-    kin = msgspec.json.encode(
-        (need, whole, placement, spec.container.platform, pool, packing, task.step < 0), order="deterministic"
-    )
+    able = (spec.container.platform, task.image.platform, task.image.nodes)
+    kin = msgspec.json.encode((need, whole, placement, able, pool, packing, task.step < 0), order="deterministic")
     return Shape(
         app=task.app, service=task.service, service_id=task.service_id, need=need, whole=whole,
-        devices=devices, placement=placement,
-        platform=spec.container.platform, ports=engine, partners=partners, volumes=volumes, bonds=bonds, pool=pool,
+        devices=devices, placement=placement, platform=spec.container.platform, image=task.image,
+        ports=engine, partners=partners, volumes=volumes, bonds=bonds, pool=pool,
         packing=packing, counted=task.step < 0, keeps_data=keeps_data(spec), kin=kin,
     )  # fmt: skip
 

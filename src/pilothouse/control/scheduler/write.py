@@ -21,6 +21,8 @@ REQUESTER = "scheduler"
 _MANY = 20
 _NUMBERS = re.compile(r"[0-9.]+")
 _KEPT = 50_000
+_Made = tuple[str, str, str, bool, tuple[PortBinding, ...], str, tuple[str, ...]]
+"""What two tasks of one shape have in common: what they were made from, their ports, their image and who has it."""
 
 
 class Written(msgspec.Struct):
@@ -118,7 +120,7 @@ class Shapes:
 
     def __init__(self) -> None:
         self._jobs: dict[str, bool] = {}
-        self._known: dict[tuple[str, str, str, bool, tuple[PortBinding, ...]], Shape] = {}
+        self._known: dict[_Made, Shape] = {}
 
     def learn(self, service_id: str, service: Service | None) -> None:
         """Take in a service, its newer form, or that it is gone (None)."""
@@ -129,7 +131,8 @@ class Shapes:
 
     def of(self, task: Task) -> Shape:
         """Return the shape of *task*."""
-        key = (task.app, task.service, task.fingerprint, task.step < 0, task.ports)
+        image = task.image
+        key = (task.app, task.service, task.fingerprint, task.step < 0, task.ports, image.id, image.nodes)
         shape = self._known.get(key)
         if shape is None:
             if len(self._known) >= _KEPT:

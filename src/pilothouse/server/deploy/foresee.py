@@ -4,12 +4,14 @@ Nothing is written, and nothing is decided here that is decided elsewhere: what 
 `server.deploy.plan`, what becomes of tasks from the orchestrator's own view of that.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 from pilothouse.model.api import Refusal
 from pilothouse.model.base import Object
 from pilothouse.model.diff import diff
 from pilothouse.model.objects import App, Config, FieldChange, Network, Secret, Volume
+from pilothouse.model.placement_api import Planned
 from pilothouse.model.release import Release, ReleaseState, release_id
 from pilothouse.model.release_api import PlannedService, PlanView
 from pilothouse.model.spec import AppSpec, Ownership
@@ -19,6 +21,7 @@ from pilothouse.server.deploy.plan import Asked, Stored, plan
 from pilothouse.server.deploy.prospect import Prospect, once_steps, prospects, waits_for
 from pilothouse.server.deploy.risks import risks
 from pilothouse.server.deploy.room import Around, around
+from pilothouse.server.placing.foretell import MOST_SHOWN, Ground, apart, places, unplaced
 from pilothouse.store.interface import ReadTx
 
 _KINDS: tuple[type[Network] | type[Volume], ...] = (Network, Volume)
@@ -50,16 +53,18 @@ def foresee(
     then = Overlay(tx, made.writes)
     found = prospects(tx, then, asked.spec.name)
     release = next((obj for obj in made.writes if isinstance(obj, Release)), None)
-    here = around(tx, asked.spec.name, release.base if release else 0)
+    here = around(tx, asked.spec.name, release.base if release else 0, then.find(Volume))
+    ground = Ground(nodes=here.nodes, live=here.live, volumes=here.volumes, cluster=here.cluster)
+    planned = places(found, ground, here.base) if ground.several else {}
     return PlanView(
         app=asked.spec.name,
         base=stored.app.revision if stored.app else 0,
         release=made.result.revision,
         changes=tuple(_app_changes(tx, then, asked.spec.name)),
-        services=_services(found, here),
+        services=_services(found, here, planned),
         refusals=refusals,
         errors=errors,
-        warnings=(*warnings, *made.result.warnings),
+        warnings=(*warnings, *made.result.warnings, *(apart(found, planned, ground) if ground.several else ())),
         supersedes=_supersedes(tx, stored.app) if made.writes else "",
         digest=digest,
     )
@@ -71,7 +76,9 @@ def unplannable(spec: AppSpec, app: App | None, errors: tuple[str, ...]) -> Plan
     return PlanView(app=spec.name, base=number, release=number, errors=errors)
 
 
-def _services(found: Sequence[Prospect], here: Around) -> tuple[PlannedService, ...]:
+def _services(
+    found: Sequence[Prospect], here: Around, planned: Mapping[str, tuple[Planned, ...]]
+) -> tuple[PlannedService, ...]:
     actions = {prospect.name: prospect.action for prospect in found}
     dependents: dict[str, tuple[str, ...]] = {}
     for prospect in found:
@@ -86,9 +93,11 @@ def _services(found: Sequence[Prospect], here: Around) -> tuple[PlannedService, 
             rollout=rollout_sentence(prospect, here.base),
             waits_for=waits_for(prospect, actions),
             steps=once_steps(prospect),
-            risks=risks(prospect, here, dependents),
+            risks=(*risks(prospect, here, dependents), *unplaced(planned.get(prospect.name, ()))),
             image=prospect.after.image.id if prospect.after else "",
             stops=tuple(sorted(task.id for task in prospect.stops)),
+            nodes=dict(sorted(Counter(each.node for each in planned.get(prospect.name, ()) if each.node).items())),
+            places=planned.get(prospect.name, ())[:MOST_SHOWN],
         )
         for prospect in found
     )

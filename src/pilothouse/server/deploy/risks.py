@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 from pilothouse.control.orchestrators.endings import duration
 from pilothouse.control.orchestrators.rollout import FailureAction
-from pilothouse.model.counts import count
+from pilothouse.model.counts import count, listed
 from pilothouse.model.release_api import PlannedAction
 from pilothouse.model.spec import ServiceSpec, Strategy
+from pilothouse.model.volumes import local_volumes_of
 from pilothouse.server.deploy.obstacles import in_each_others_way, obstacles
 from pilothouse.server.deploy.pace import is_staged, rule_of
 from pilothouse.server.deploy.prospect import Prospect
@@ -144,6 +145,23 @@ def _none_left(prospect: Prospect, here: Around) -> Iterator[str]:
         yield f"it has no task any more ({gone} stopped), so nobody answers; write `replicas: 1` or more to have it run"
 
 
+def _data_on_one_node(prospect: Prospect, here: Around) -> Iterator[str]:
+    """What a volume that is local means where there are several nodes."""
+    spec = prospect.spec
+    if len(here.nodes) < 2 or prospect.action not in _MADE_ANEW or "global" in spec.mode.value or not prospect.wanted:
+        return
+    app = prospect.after.app if prospect.after else ""
+    volumes = [volume.spec for volume in here.volumes if volume.app == app and not volume.removing]
+    local = local_volumes_of(spec.task.container, volumes)
+    if not local:
+        return
+    which = f"the volume{'' if len(local) == 1 else 's'} {listed(local)}"
+    cure = "use a volume that every node reaches (`driver_opts.type: nfs` and the like)"
+    if len(prospect.wanted) > 1:
+        yield f"all {count(len(prospect.wanted), 'task')} go to one node, as {which} has its data there; {cure}"
+    yield f"if the node with {which} is lost it waits until that node is back; {cure}, or keep copies elsewhere"
+
+
 def _is_replaced(prospect: Prospect) -> bool:
     """Whether tasks that are meant to run on get others in their place."""
     return prospect.action is PlannedAction.REPLACE and bool(prospect.outdated) and not prospect.spec.mode.job
@@ -169,4 +187,5 @@ _LOOKS: tuple[Callable[[Prospect, Around], Iterator[str]], ...] = (
     _on_failure,
     _staged,
     _moved_tag,
+    _data_on_one_node,
 )

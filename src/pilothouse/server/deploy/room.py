@@ -6,14 +6,15 @@ import msgspec
 
 from pilothouse.control.orchestrators.scene import Key, key_of
 from pilothouse.control.scheduler.table import Table
+from pilothouse.model.cluster import CLUSTER_ID, Cluster, ClusterSpec
 from pilothouse.model.container import Port
 from pilothouse.model.names import display_name
-from pilothouse.model.objects import Node, Service, Task
+from pilothouse.model.objects import Node, Service, Task, Volume
 from pilothouse.model.release_api import PlannedAction
 from pilothouse.model.spec import Mode, UpdateOrder
-from pilothouse.model.states import TaskState
 from pilothouse.server.deploy.pace import at_once, is_staged, rule_of
 from pilothouse.server.deploy.prospect import Prospect
+from pilothouse.server.placing.imagined import imagined
 from pilothouse.store.interface import ReadTx
 
 _ANY = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - addresses a user may have written
@@ -27,36 +28,48 @@ class Around(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         live: Every task that has not ended, of every app.
+        volumes: As they will be, of every app.
         held: Which host ports tasks and services of other apps have.
         base: The app's newest stable release, 0 if there is none.
     """
 
     nodes: tuple[Node, ...] = ()
     live: tuple[Task, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    cluster: ClusterSpec | None = None
     held: Holders = {}
     base: int = 0
 
 
-def around(tx: ReadTx, app: str, base: int) -> Around:
-    """Return what is around *app*."""
+def around(tx: ReadTx, app: str, base: int, volumes: Iterable[Volume] = ()) -> Around:
+    """Return what is around *app*; *volumes* are those that will be."""
+    cluster = tx.get(Cluster, CLUSTER_ID)
     live = tuple(task for task in tx.find(Task) if not task.state.terminal)
     others = [s for s in tx.find(Service) if s.app != app and not s.removing]
     return Around(
-        nodes=tuple(tx.find(Node)), live=live, held=_held(others, [t for t in live if t.app != app]), base=base
+        nodes=tuple(tx.find(Node)),
+        live=live,
+        volumes=tuple(volumes),
+        cluster=cluster.spec if cluster else None,
+        held=_held(others, [t for t in live if t.app != app]),
+        base=base,
     )
 
 
 def no_place(prospect: Prospect, here: Around) -> Iterator[str]:
-    """Yield a sentence if new tasks would not find a place while the old ones still have theirs."""
-    if prospect.action not in _NEW_TASKS or not here.nodes:
+    """Yield a sentence if new tasks would not find a place on the one node while the old ones still have theirs.
+
+    Where there are several nodes it is told for each task where it would go (`server.placing.foretell`).
+    """
+    if prospect.action not in _NEW_TASKS or len(here.nodes) != 1:
         return
-    table = Table(list(here.nodes), list(here.live))
+    table = Table(here.nodes, here.live, here.volumes, here.cluster)
     start_first = is_staged(prospect, here.base) or rule_of(prospect, here.base).order is UpdateOrder.START_FIRST
     beside = prospect.action is PlannedAction.REPLACE and start_first
     refused = [
         placed.message
         for key in _first_ones(prospect, here.base)
-        if not (placed := table.place(_imagined(prospect, key, beside=beside))).node_id
+        if not (placed := table.place(_imagined(prospect, key, beside=beside), job=prospect.spec.mode.job)).node_id
     ]
     if not refused:
         return
@@ -77,19 +90,8 @@ def _first_ones(prospect: Prospect, base: int) -> list[Key]:
 
 
 def _imagined(prospect: Prospect, key: Key, *, beside: bool) -> Task:
-    assert prospect.after is not None
-    takes_over = prospect.action is PlannedAction.REPLACE and not beside
-    return Task(
-        id=f"planned-{key[0]}-{key[1]}",
-        app=prospect.after.app,
-        service=prospect.name,
-        slot=key[0],
-        node_id=key[1],
-        spec=prospect.spec.task,
-        image=prospect.after.image,
-        fingerprint="planned",
-        desired_state=TaskState.READY if takes_over else TaskState.RUNNING,
-    )
+    assert prospect.after is not None, "what goes gets no tasks"
+    return imagined(prospect.after, key, waits=prospect.action is PlannedAction.REPLACE and not beside)
 
 
 def ports_of_others(prospect: Prospect, here: Around) -> Iterator[str]:
@@ -97,7 +99,7 @@ def ports_of_others(prospect: Prospect, here: Around) -> Iterator[str]:
     if prospect.action not in _NEW_TASKS or not prospect.wanted:
         return
     for port in prospect.spec.task.container.ports:
-        if port.published is None:
+        if port.published is None or (port.fixed and not port.ingress and len(here.nodes) > 1):
             continue
         taken = {
             number: who

@@ -1,15 +1,19 @@
 """Finds what a name means and hands it to the module that can explain it."""
 
+from msgspec.structs import replace
+
 from pilothouse.control.orchestrators.scene import key_of
 from pilothouse.control.orchestrators.scenes import Scenes
 from pilothouse.errors import InvalidRequestError, NotFoundError
 from pilothouse.model.api import Explanation
 from pilothouse.model.base import Object
+from pilothouse.model.matrix import Matrix
 from pilothouse.model.objects import App, Config, Grant, Network, Node, Secret, Service, Task, Volume
+from pilothouse.model.placement_api import Survival
 from pilothouse.model.release import Release, release_id
-from pilothouse.server.explain.places import matrix_of
+from pilothouse.server.explain.places import matrix_of, node_lines, remedy_of
 from pilothouse.server.explain.releases import explain_release
-from pilothouse.server.explain.services import explain_app, explain_service
+from pilothouse.server.explain.services import explain_app, explain_service, spokesman
 from pilothouse.server.explain.tasks import explain_task
 from pilothouse.server.explain.things import (
     explain_file,
@@ -18,6 +22,7 @@ from pilothouse.server.explain.things import (
     explain_node,
     explain_volume,
 )
+from pilothouse.server.views import survival_of
 from pilothouse.store.interface import ReadTx
 
 _DIGITS = 10
@@ -58,15 +63,30 @@ def explain(tx: ReadTx, name: str, now: float) -> Explanation:
     scenes = Scenes(tx)
     match found:
         case App():
-            return explain_app(scenes, found, now)
+            return _with_survival(explain_app(scenes, found, now), survival_of(tx, scenes, found))
         case Service():
-            return explain_service(scenes, found, now)
+            task = spokesman(scenes, found)
+            return _with_places(explain_service(scenes, found, now), matrix_of(tx, task) if task else None)
         case Task():
             return explain_task(scenes, found, now, matrix_of(tx, found))
         case Release():
             return explain_release(scenes, found, now)
         case _:
             return _explain_thing(tx, found, now)
+
+
+def _with_places(told: Explanation, matrix: Matrix | None) -> Explanation:
+    if matrix is None:
+        return told
+    cure = (f"{remedy_of(matrix)[0].upper()}{remedy_of(matrix)[1:]}.",) if remedy_of(matrix) else ()
+    return replace(told, causes=(*cure, *node_lines(matrix), *told.causes), matrix=matrix)
+
+
+def _with_survival(told: Explanation, found: Survival | None) -> Explanation:
+    if found is None:
+        return told
+    losses = tuple((f"without {node}", what) for node, what in found.losses.items())
+    return replace(told, facts=(*told.facts, ("loss of a node", found.sentence), *losses))
 
 
 def _explain_thing(tx: ReadTx, found: Object, now: float) -> Explanation:
