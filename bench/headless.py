@@ -7,7 +7,7 @@ if the store is empty. Listens for the API at DIRECTORY/api.sock. Ends at SIGTER
 """
 
 import asyncio
-import cProfile
+import contextlib
 import json
 import pathlib
 import signal
@@ -15,6 +15,7 @@ import sys
 
 import msgspec
 import uvloop
+from sampling import sampled
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "src"))
 
@@ -81,10 +82,8 @@ async def main(directory, port):
 
 if __name__ == "__main__":
     log.set_level("warning")
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        if len(sys.argv) > 3:
-            profile = cProfile.Profile()
-            profile.runcall(runner.run, main(pathlib.Path(sys.argv[1]), int(sys.argv[2])))
-            profile.dump_stats(sys.argv[3])
-        else:
-            runner.run(main(pathlib.Path(sys.argv[1]), int(sys.argv[2])))
+    with (
+        sampled(sys.argv[3]) if len(sys.argv) > 3 else contextlib.nullcontext(),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(main(pathlib.Path(sys.argv[1]), int(sys.argv[2])))

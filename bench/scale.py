@@ -96,7 +96,7 @@ def deploy(api, name, tasks, deadline=600):
             return time.monotonic() - begun, accepted
         if time.monotonic() - begun > deadline:
             raise RuntimeError(f"only {there} of {tasks} tasks of {name} run after {deadline} s")
-        time.sleep(0.25)
+        time.sleep(1.0)
 
 
 class Prober:

@@ -24,8 +24,14 @@ class SystemIds:
     """Identifiers from the operating system's randomness."""
 
     def new(self) -> str:
-        first = secrets.choice(_ALPHABET[10:])
-        return first + "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH - 1))
+        # One look at the system's randomness for each, because thousands are made in one transaction.
+        number = secrets.randbits(128)
+        number, first = divmod(number, 26)
+        found = [_ALPHABET[10 + first]]
+        for _ in range(_LENGTH - 1):
+            number, each = divmod(number, 36)
+            found.append(_ALPHABET[each])
+        return "".join(found)
 
     def fraction(self) -> float:
         return random.random()  # noqa: S311 - jitter, not a secret

@@ -17,6 +17,10 @@ PAUSE_SECONDS = 1.0
 """Between a store that does not answer and the next try."""
 
 
+REST_SECONDS = 0.25
+"""The longest rest after a pass; it is as long as the pass took, so a short one costs nothing."""
+
+
 class Reconciler(Protocol):
     """What differs between loops. Notes are kept until the next pass; they are hints, never facts."""
 
@@ -75,7 +79,10 @@ async def _work(clock: Clock, reconciler: Reconciler, woken: asyncio.Event) -> N
     while True:
         await _until(clock, woken, again)
         woken.clear()
+        begun = clock.monotonic()
         again = await reconciler.act()
+        # What comes in a storm of commits is worked off together, and others get as much time as the pass took.
+        await clock.sleep(min(REST_SECONDS, clock.monotonic() - begun))
 
 
 async def _until(clock: Clock, woken: asyncio.Event, at: float | None) -> None:

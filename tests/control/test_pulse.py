@@ -121,3 +121,26 @@ async def test_every_loop_of_a_term_starts_and_ends_with_it():
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await run_control(MemoryStore(clock), clock, SeededIds(), Presence(clock))
+
+
+async def test_a_pass_that_took_long_is_followed_by_a_rest_so_that_a_storm_is_worked_off_together():
+    clock, it = JumpingClock(), Recorder()
+    store = MemoryStore(clock)
+
+    async def slow():
+        it.passes += 1
+        clock.jump(clock.monotonic() + 0.2)
+
+    it.act = slow
+
+    async def story():
+        assert it.passes == 1
+        for number in range(5):
+            await store.update(Writer.AGENT, lambda tx, number=number: tx.put(Node(id=f"n{number}")))
+            await _turns()
+        assert it.passes == 1
+        clock.jump(clock.next_at())
+        await _turns()
+        assert it.passes == 2
+
+    await _run(it, store, clock, story)

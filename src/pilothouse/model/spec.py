@@ -116,7 +116,7 @@ class Mode(enum.Enum):
     @property
     def job(self) -> bool:
         """Whether tasks of this mode are meant to finish."""
-        return self in {Mode.REPLICATED_JOB, Mode.GLOBAL_JOB}
+        return self is Mode.REPLICATED_JOB or self is Mode.GLOBAL_JOB
 
 
 class Condition(enum.Enum):

@@ -6,7 +6,7 @@ What a rollout may do next is decided elsewhere; this only counts tasks and says
 import msgspec
 
 from pilothouse.control.orchestrators.rollout import Policy, policy, ready_since, settled_at
-from pilothouse.control.orchestrators.scene import Key, Slot, place_name, slots
+from pilothouse.control.orchestrators.scene import Key, Slot, place_name
 from pilothouse.control.orchestrators.scenes import Scenes
 from pilothouse.model.counts import count
 from pilothouse.model.objects import App, ResolvedImage, Service, Task
@@ -82,11 +82,12 @@ def rollout_view(
         now: Wall-clock seconds.
     """
     fingerprint = scenes.fingerprint(service)
-    by_key = slots(scenes.tasks(service), fingerprint)
+    by_key = scenes.slots(service)
     wanted = [by_key.get(key) or Slot(key=key) for key in scenes.wanted(service)]
     rule = policy(service, len(wanted), base=release.base, undoes=release.undoes)
-    done = sum(1 for slot in wanted if _is_updated(slot, rule, now))
-    started = [slot.current for slot in wanted if slot.current is not None and not _is_updated(slot, rule, now)]
+    unfinished = [slot for slot in wanted if not _is_updated(slot, rule, now)]
+    done = len(wanted) - len(unfinished)
+    started = [slot.current for slot in unfinished if slot.current is not None]
     old = [task for slot in by_key.values() for task in slot.live if task.fingerprint != fingerprint]
     app = scenes.app(service.app)
     paused = app is not None and app.paused and not release.state.over
@@ -184,10 +185,11 @@ def _judged(service: Service, stage: Stage) -> Wait:
 def _next_task(service: Service, rule: Policy, wanted: list[Slot], now: float) -> Wait | None:
     """Return which new task the rollout waits for: one that starts, else one that settles, else one that is held."""
     new = [(slot, slot.current) for slot in wanted if slot.current is not None]
-    unready = [pair for pair in new if settled_at(pair[1], rule) is None]
+    at_of = [(slot, task, settled_at(task, rule)) for slot, task in new]
+    unready = [(slot, task) for slot, task, at in at_of if at is None]
     held = [pair for pair in unready if pair[1].desired_state is TaskState.READY]
-    starting = [pair for pair in unready if pair not in held]
-    settling = [(slot, at) for slot, task in new if (at := settled_at(task, rule)) is not None and at > now]
+    starting = [pair for pair in unready if pair[1].desired_state is not TaskState.READY]
+    settling = [(slot, at) for slot, _, at in at_of if at is not None and at > now]
     leaving = [(slot, task) for slot in wanted for task in slot.stopping]
     if starting:
         return _to_become_ready(service, rule, *min(starting, key=_age))

@@ -4,7 +4,7 @@ from pilothouse.control.orchestrators.endings import duration, how_it_ended
 from pilothouse.control.orchestrators.failures import FAILURES_THAT_STOP
 from pilothouse.control.orchestrators.restart import STABLE_SECONDS, Next, after
 from pilothouse.control.orchestrators.rollout import believed_at
-from pilothouse.control.orchestrators.scene import Slot, is_ready, place_name, slots
+from pilothouse.control.orchestrators.scene import Slot, is_ready, place_name
 from pilothouse.control.orchestrators.scenes import Scenes
 from pilothouse.control.orchestrators.steps import failed_step
 from pilothouse.model.api import AppView, ServiceView, TaskView
@@ -111,7 +111,7 @@ def _recovering(task: Task, service: Service | None) -> str:
 def view_of_service(scenes: Scenes, service: Service) -> ServiceView:
     """Return *service* with its tasks counted."""
     tasks = scenes.tasks(service)
-    by_key = slots(tasks, scenes.fingerprint(service))
+    by_key = scenes.slots(service)
     keys = scenes.wanted(service)
     wanted = [by_key.get(key) or Slot(key=key) for key in keys]
     live = [task for slot in by_key.values() for task in slot.live]

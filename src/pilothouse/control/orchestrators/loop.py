@@ -1,16 +1,21 @@
 """The orchestrator's shell: notes which services to look at, decides on a snapshot, writes what was decided."""
 
+import functools
+
 from pilothouse.clock import Clock
-from pilothouse.control.orchestrators.passes import affected, look, settle
+from pilothouse.control.orchestrators.passes import Found, affected, look, settle, transactions
 from pilothouse.ids import Ids
 from pilothouse.model.cluster import Disruption
 from pilothouse.model.objects import App, Config, Node, Secret, Service, Task
 from pilothouse.model.release import Release
 from pilothouse.model.states import Writer
-from pilothouse.store.interface import Change, Commit, ReadTx, Store
+from pilothouse.store.interface import Change, Commit, ReadTx, Store, WriteTx
 
-BATCH = 100
-"""Services decided in one transaction: bounds how long one commit can grow."""
+BATCH = 10
+"""Services looked at before everybody else has a turn."""
+
+MOST_CHANGES = 250
+"""Changes written in one transaction, about: bounds how long everybody else waits for it."""
 
 
 class Orchestrator:
@@ -59,9 +64,13 @@ class Orchestrator:
 
     async def _settle(self, batch: list[str], now: float) -> None:
         times = await self._store.view(lambda tx: look(tx, batch, now))
-        if changed := [service_id for service_id, found in times.items() if found.changes]:
-            times |= await self._store.update(Writer.ORCHESTRATOR, lambda tx: settle(tx, changed, now, self._ids))
+        for some in transactions(times, MOST_CHANGES):
+            times |= await self._store.update(Writer.ORCHESTRATOR, functools.partial(self._write, some, now))
+        await self._clock.sleep(0)
         for service_id in batch:
             self._wake.pop(service_id, None)
             if (at := times[service_id].wake_at) is not None:
                 self._wake[service_id] = at
+
+    def _write(self, service_ids: list[str], now: float, tx: WriteTx) -> dict[str, Found]:
+        return settle(tx, service_ids, now, self._ids)

@@ -1,6 +1,6 @@
 """One pass over some services, in parts that each fit one transaction: whom it concerns, a look, and the writes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from pilothouse.control.orchestrators.apply import carry_out
 from pilothouse.control.orchestrators.decide import decide
@@ -13,9 +13,9 @@ from pilothouse.store.interface import ReadTx, WriteTx
 
 
 class Found(Value, frozen=True, kw_only=True):
-    """What a look at one service found: whether anything must change, and when to look again in any case."""
+    """What a look at one service found: how much must change, and when to look again in any case."""
 
-    changes: bool = False
+    changes: int = 0
     wake_at: float | None = None
 
 
@@ -43,9 +43,24 @@ def look(tx: ReadTx, service_ids: list[str], now: float) -> dict[str, Found]:
         decision = decide(scene, now)
         service = scene.service
         said = (decision.notice, decision.rollout or service.rollout)
-        changes = bool(decision.changes or decision.ended) or said != (service.notice, service.rollout)
+        changes = len(decision.changes) + len(decision.ended) + (said != (service.notice, service.rollout))
         found[service_id] = Found(changes=changes, wake_at=decision.wake_at)
     return found
+
+
+def transactions(found: dict[str, Found], most: int) -> Iterator[list[str]]:
+    """Yield the services that must change, in order, about *most* changes at a time; a service is never divided."""
+    some: list[str] = []
+    size = 0
+    for service_id, each in found.items():
+        if each.changes and some and size + each.changes > most:
+            yield some
+            some, size = [], 0
+        if each.changes:
+            some.append(service_id)
+            size += each.changes
+    if some:
+        yield some
 
 
 def settle(tx: WriteTx, service_ids: list[str], now: float, ids: Ids) -> dict[str, Found]:

@@ -129,7 +129,9 @@ def ready_since(task: Task) -> float | None:
     if not is_ready(task):
         return None
     status = task.status
-    return next((at for at in (status.ready_since, status.started_at) if at is not None), status.since)
+    if status.ready_since is not None:
+        return status.ready_since
+    return status.since if status.started_at is None else status.started_at
 
 
 def settled_at(task: Task, rule: Policy) -> float | None:

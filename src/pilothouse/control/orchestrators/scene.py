@@ -200,7 +200,11 @@ def _latest(slot: Slot, dead: list[Task]) -> Task | None:
 
 def is_ready(task: Task) -> bool:
     """Whether *task* runs, may get traffic and fails no check."""
-    return task.state is TaskState.RUNNING and task.status.ready and task.status.health in {Health.NONE, Health.HEALTHY}
+    if task.state is not TaskState.RUNNING or not task.status.ready:
+        return False
+    # Asked of every task in every look, and a set of enum members costs four times as much.
+    health = task.status.health
+    return health is Health.NONE or health is Health.HEALTHY
 
 
 def place_name(service: Service, key: Key) -> str:

@@ -1,7 +1,7 @@
 """Scenes from a snapshot: reads each object once per snapshot, however many services look at it."""
 
 from pilothouse.control.orchestrators.decide import wanted_keys
-from pilothouse.control.orchestrators.scene import Neighbour, Scene
+from pilothouse.control.orchestrators.scene import Key, Neighbour, Scene, Slot, slots
 from pilothouse.model.cluster import Disruption
 from pilothouse.model.fingerprint import fingerprint
 from pilothouse.model.objects import App, Config, Node, Secret, Service, Task
@@ -23,6 +23,7 @@ class Scenes:
         self._bases: dict[str, Release | None] = {}
         self._tasks: dict[str, tuple[tuple[Task, ...], tuple[Task, ...]]] = {}
         self._prints: dict[str, str] = {}
+        self._slots: dict[str, dict[Key, Slot]] = {}
         self._members: dict[str, list[Service]] = {}
         self._dependents: dict[str, dict[str, list[str]]] = {}
         self._nodes: tuple[Node, ...] | None = None
@@ -64,6 +65,12 @@ class Scenes:
     def tasks(self, service: Service) -> tuple[Task, ...]:
         """Return the tasks of a service that are or were in a slot, dead ones included."""
         return self._both(service)[0]
+
+    def slots(self, service: Service) -> dict[Key, Slot]:
+        """Return the slots of a service as they should be now, for whoever only looks at them."""
+        if service.id not in self._slots:
+            self._slots[service.id] = slots(self.tasks(service), self.fingerprint(service))
+        return self._slots[service.id]
 
     def step_tasks(self, service: Service) -> tuple[Task, ...]:
         """Return the tasks of a service that run a step, dead ones included."""

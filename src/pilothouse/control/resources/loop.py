@@ -1,6 +1,7 @@
 """The resources loop's shell: tasks that are NEW get what they need and become PENDING."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -9,6 +10,9 @@ from pilothouse.model.objects import Service, Task
 from pilothouse.model.spec import UpdateOrder
 from pilothouse.model.states import TaskState, Writer
 from pilothouse.store.interface import Commit, ReadTx, Store, WriteTx
+
+BATCH = 250
+"""Tasks written in one transaction: bounds how long everybody else waits for it."""
 
 
 class Resources:
@@ -34,11 +38,24 @@ class Resources:
 
     async def act(self) -> float | None:
         """Give ports to every task that waits for them; those that cannot have them stay, with the reason."""
-        if self._new:
-            waiting = sorted(self._new)
-            left = await self._store.update(Writer.RESOURCES, lambda tx: provide(tx, waiting))
-            self._new.difference_update(set(waiting) - left)
+        asked = set(self._new)
+        waiting = await self._store.view(lambda tx: in_order(tx, asked))
+        self._new -= asked - set(waiting)
+        for start in range(0, len(waiting), BATCH):
+            some = waiting[start : start + BATCH]
+            left = await self._store.update(Writer.RESOURCES, functools.partial(_provide, some))
+            self._new.difference_update(set(some) - left)
         return None
+
+
+def in_order(tx: ReadTx, task_ids: Iterable[str]) -> list[str]:
+    """Return those of the tasks that are NEW, the oldest first."""
+    new = [task for key in task_ids if (task := tx.get(Task, key)) is not None and task.state is TaskState.NEW]
+    return [task.id for task in sorted(new, key=lambda task: (task.created_at, task.slot, task.id))]
+
+
+def _provide(task_ids: Sequence[str], tx: WriteTx) -> set[str]:
+    return provide(tx, task_ids)
 
 
 def provide(tx: WriteTx, task_ids: Sequence[str]) -> set[str]:

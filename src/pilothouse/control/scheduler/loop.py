@@ -40,6 +40,7 @@ class Scheduler:
         self._due: set[str] = set()
         self._freed: set[int] = set()
         self._everything = False
+        self._placed: set[str] = set()
         self._asked: set[str] = set()
         self._untidy = False
         self._next_move: float | None = None
@@ -55,6 +56,10 @@ class Scheduler:
     def note(self, commit: Commit) -> bool:
         for change in commit.changes:
             self._note(change, commit.writer)
+        if self._placed:
+            # Once for the commit and not for each task: thousands may be placed in it while thousands wait.
+            self._due.update(self._tied_to(self._placed))
+            self._placed = set()
         return bool(self._pending and (self._due or self._freed or self._everything)) or self._untidy
 
     def _note(self, change: Change, writer: Writer) -> None:
@@ -99,7 +104,7 @@ class Scheduler:
             if after.state.terminal or _wants_less(before, after):
                 self._free(after)
             elif isinstance(before, Task) and before.state is TaskState.PENDING:
-                self._due.update(self._tied_to(after))
+                self._placed.add(after.service_id)
             self._fleet.put_task(after, self._shapes.of(after) if after.state <= TaskState.RUNNING else None)
 
     def _let_go(self, task_id: str) -> None:
@@ -113,12 +118,12 @@ class Scheduler:
         if entry is not None:
             self._freed.add(entry.at)
 
-    def _tied_to(self, placed: Task) -> Iterator[str]:
-        """Yield the pending tasks that have to be near *placed*, or beside it."""
+    def _tied_to(self, placed: set[str]) -> Iterator[str]:
+        """Yield the pending tasks that have to be near tasks of the services *placed*, or beside them."""
         for task in self._pending.values():
             shape = self._shapes.of(task)
-            near = any(bond.service_id == placed.service_id for bond in shape.bonds)
-            if near or (task.app == placed.app and placed.service in shape.partners):
+            near = any(bond.service_id in placed for bond in shape.bonds)
+            if near or any(f"{task.app}/{partner}" in placed for partner in shape.partners):
                 yield task.id
 
     async def act(self) -> float | None:

@@ -53,6 +53,10 @@ async def list_apps(call: Call[Paged, None]) -> Page[AppView]:
     return page_by(found, lambda app: app.name, call.query)
 
 
+_REST_SECONDS = 1.0
+"""The longest rest between two looks for one watcher."""
+
+
 async def read_app(call: Call[NoQuery, None]) -> AppView:
     """Return one app."""
     return await _view(call, call.path["app"])
@@ -83,6 +87,7 @@ async def watch_app(call: Call[NoQuery, None]) -> Stream:
     await _view(call, name)
 
     async def run(write: Write) -> None:
+        clock = call.context.clock
         waiter = call.context.commits.waiter(lambda commit: concerns(commit, name))
         try:
             last = None
@@ -90,13 +95,16 @@ async def watch_app(call: Call[NoQuery, None]) -> Stream:
                 if not await waiter.changed(sse.KEEP_ALIVE_SECONDS):
                     await write(sse.KEEP_ALIVE)
                     continue
-                found = await call.context.store.view(lambda tx: views.app_view(tx, name, call.context.clock.now()))
+                begun = clock.monotonic()
+                found = await call.context.store.view(lambda tx: views.app_view(tx, name, clock.now()))
                 if found is None:
                     await write(sse.message("gone", {"name": name}))
                     return
                 if found != last:
                     await write(sse.message("app", found))
                     last = found
+                # A large app that changes all the time is looked at less often: others have four times as long.
+                await clock.sleep(min(_REST_SECONDS, 4 * (clock.monotonic() - begun)))
         finally:
             call.context.commits.forget(waiter)
 

@@ -5,7 +5,7 @@ What a handler gets is typed and checked; what a handler raises becomes problem 
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import msgspec
@@ -29,6 +29,8 @@ NOBODY = Principal(kind="nobody")
 JSON = "application/json"
 PRINCIPAL = "principal"
 _ID = "id"
+_NOUN = 2
+"""The first segments of a path that are the same for every route of a noun: the version and the noun."""
 
 
 class Api:
@@ -39,6 +41,7 @@ class Api:
         for route in self._routes:
             if route.anonymous is not (route.permission is Permission.PUBLIC):
                 raise ProgrammingError(f"{route.name} is anonymous in one word and not in the other")
+        self._places = _by_noun(self._routes)
         self._context = context
         self._answers = idempotency.Answers(context.clock)
 
@@ -129,7 +132,8 @@ class Api:
 
     def _find(self, request: "_Request") -> tuple[Route, dict[str, str]]:
         parts = paths.segments(request.raw_path)
-        fitting = [(route, values) for route in self._routes if (values := match(route.path, parts)) is not None]
+        near = self._places.get(parts[:_NOUN], ())
+        fitting = [(route, values) for wanted, route in near if (values := _match(wanted, parts)) is not None]
         for route, values in fitting:
             if route.method == request.method:
                 return route, values
@@ -144,9 +148,26 @@ class Api:
         )
 
 
+_Places = Mapping[tuple[str, ...], Sequence[tuple[tuple[str, ...], Route]]]
+
+
+def _by_noun(routes: Iterable[Route]) -> _Places:
+    """Return routes with the segments of their paths, by the first two: few are left to compare with a request."""
+    found: dict[tuple[str, ...], list[tuple[tuple[str, ...], Route]]] = {}
+    for route in routes:
+        wanted = tuple(route.path.strip("/").split("/"))
+        if any(part.startswith("{") for part in wanted[:_NOUN]):
+            raise ProgrammingError(f"{route.name}: a path begins with the version and a noun")
+        found.setdefault(wanted[:_NOUN], []).append((wanted, route))
+    return found
+
+
 def match(path: str, parts: tuple[str, ...]) -> dict[str, str] | None:
     """Return the values of a route's path parameters if *parts* fit its path, else None."""
-    wanted = path.strip("/").split("/")
+    return _match(tuple(path.strip("/").split("/")), parts)
+
+
+def _match(wanted: tuple[str, ...], parts: tuple[str, ...]) -> dict[str, str] | None:
     if wanted[-1] == "{id}" and len(parts) > len(wanted):
         parts = (*parts[: len(wanted) - 1], "/".join(parts[len(wanted) - 1 :]))
     if len(wanted) != len(parts):
