@@ -1,5 +1,7 @@
 """A node without a lease starts nothing that must be single and kills what is, and believes the manager afterwards."""
 
+import asyncio
+
 import msgspec
 import pytest
 
@@ -8,9 +10,10 @@ from pilothouse.agent.fence import Fence
 from pilothouse.agent.guard.guard import Entry, entry_text
 from pilothouse.agent.guard.register import Register
 from pilothouse.agent.lease import Lease, Term
+from pilothouse.agent.local_lease import renew_locally
 from pilothouse.agent.machine import Cut, Do, Outcome, Seen, after, begin, decide
 from pilothouse.clock import SystemClock
-from pilothouse.errors import TemporaryError
+from pilothouse.errors import TemporaryError, TermOverError
 from pilothouse.model.cut_off import FENCE
 from pilothouse.model.names import container_name
 from pilothouse.model.spec import CutOff, CutOffAction
@@ -144,6 +147,59 @@ def test_a_lease_that_is_written_in_place_is_never_longer_or_shorter(tmp_path):
         sizes.add((tmp_path / "lease").stat().st_size)
     assert sizes == {128}
     assert entry_text(Entry("t", "c", 1)) == "c 1 0 0\n"
+
+
+async def test_a_leaders_own_node_has_a_lease_as_long_as_it_can_be_shown_that_it_leads():
+    clock, leads = JumpingClock(), [True]
+    lease = Lease(clock)
+    async with asyncio.TaskGroup() as group:
+        renewing = group.create_task(_ended(renew_locally(lease, clock, lambda: leads[0])))
+        for _ in range(20):
+            await asyncio.sleep(0)
+            clock.jump(clock.now() + 1)
+        assert lease.remaining() >= 7
+        leads[0] = False
+        for _ in range(3):
+            await asyncio.sleep(0)
+            clock.jump(clock.now() + 1)
+        assert "cannot show that it leads" in await renewing
+    clock.jump(clock.now() + SECONDS)
+    assert not lease.live
+
+
+async def test_a_leader_that_slept_through_its_own_lease_begins_anew():
+    clock = JumpingClock()
+    lease = Lease(clock)
+    async with asyncio.TaskGroup() as group:
+        renewing = group.create_task(_ended(renew_locally(lease, clock, lambda: True)))
+        await asyncio.sleep(0)
+        clock.jump(clock.now() + SECONDS + 1)
+        assert "ended before it was renewed" in await renewing
+
+
+async def _ended(awaitable):
+    try:
+        await awaitable
+    except TermOverError as error:
+        return str(error)
+
+
+def test_hooks_in_containers_of_their_own_are_guarded_with_their_task(tmp_path):
+    clock, task = JumpingClock(), make_task()
+    register = Register(tmp_path)
+    fence = fence_at(clock)
+    fence._register = register
+    with pytest.raises(TemporaryError):
+        fence.enter_hook(task, "0", "h0")
+    renew(fence, clock)
+    fence.enter_hook(task, "0", "h0")
+    fence.enter_hook(make_task(2, service="other"), "0", "h1")
+    fence.runs(task, make_state(task), None)
+    assert sorted(path.name for path in (tmp_path / "tasks").iterdir()) == [task.id, f"{task.id}-0"]
+    register.sweep({task.id})
+    assert len(list((tmp_path / "tasks").iterdir())) == 2
+    fence.leave(task.id)
+    assert list((tmp_path / "tasks").iterdir()) == []
 
 
 # The machine

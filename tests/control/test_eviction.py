@@ -207,3 +207,36 @@ async def test_a_detector_at_rest_on_one_host_does_not_look():
     detector.survey(world)
     presence.arrive("node1", local=True)
     assert await detector.act() is None
+
+
+async def test_a_node_that_arrives_before_the_detector_knows_it_is_ready_once_it_does():
+    it = Platform()
+    it.presence.arrive("node9")
+    await it.pass_time(1, *it.kept, it.lost)
+    new = it.world.force(node("node9", ready=False))
+    it.detector.note(Commit(revision=1, at=0.0, writer=Writer.API, changes=(Change(None, new),)))
+    await it.pass_time(1, *it.kept, it.lost, "node9")
+    assert it.world.get(Node, "node9").ready
+
+
+async def test_what_was_on_a_node_that_was_removed_is_given_up_once_its_node_has_certainly_let_go():
+    it = Platform()
+    gone = it.world.get(Node, it.lost)
+    it.world.writer = Writer.API
+    it.world.delete(gone)
+    it.detector.note(Commit(revision=1, at=0.0, writer=Writer.API, changes=(Change(gone, None),)))
+    assert it.lost not in it.presence.heard()
+    await it.pass_time(19, *it.kept)
+    assert it.states() == {"web": "RUNNING", "db": "RUNNING"}
+    await it.pass_time(2, *it.kept)
+    assert it.states() == {"web": "ORPHANED", "db": "ORPHANED"}
+
+
+async def test_a_new_leader_finds_what_was_on_a_node_that_was_removed_before_its_term():
+    it = Platform()
+    it.world.writer = Writer.API
+    it.world.delete(it.world.get(Node, it.lost))
+    it.detector = Liveness(it, it.clock, it.presence)
+    it.detector.survey(it.world)
+    await it.pass_time(22, *it.kept)
+    assert it.states() == {"web": "ORPHANED", "db": "ORPHANED"}

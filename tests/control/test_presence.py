@@ -86,7 +86,8 @@ def test_a_node_whose_tasks_were_given_to_others_gets_no_answer_until_it_comes_a
 
 def test_a_manager_that_cannot_show_that_it_leads_renews_no_lease():
     clock, leads = JumpingClock(), [True]
-    presence = Presence(clock, lambda: leads[0])
+    presence = Presence(clock)
+    presence.leads = lambda: leads[0]
     presence.arrive("n1")
     assert beat(presence, clock)
     leads[0] = False

@@ -147,6 +147,7 @@ class Agent:
         self._measuring.divide(assignment.splits)
         if first:
             kit.archive.sweep(wanted)
+            kit.fence.sweep(wanted | {state.task_id for state in found.values()})
             kit.files.sweep({task.id for task in assignment.tasks if not task.state.terminal})
             group.create_task(self._sweep_first(tuple(found.values())))
             self._found = None
@@ -278,7 +279,6 @@ class Agent:
             log.event("info", "container.orphaned", name=worker.name)
         # Only what was given up leaves an assignment alive, and others may run in its place.
         await self._remove(worker.name, grace_seconds=0.0)
-        self._kit.fence.leave(worker.task.id)
         self._leaving.discard(worker.name)
         self._sweep_if_due()
 
@@ -301,6 +301,7 @@ class Agent:
         try:
             await self._kit.engine.stop(name, grace_seconds)
             await self._kit.engine.remove(name)
+            self._kit.fence.leave(task_id_of(name) or "")
         except PilothouseError as error:
             log.event("warning", "container.stays", name=name, error=str(error))
             self._sweep_now.set()

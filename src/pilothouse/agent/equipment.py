@@ -57,7 +57,7 @@ class Equipment:
         self.volumes = NamedVolumes(engine, self.installation)
         self.files = MemoryFiles(run_directory / "files")
         self.archive = LogArchive(data_directory / "logs")
-        self.hooks = Hooks(engine, self.installation, self.check)
+        self.hooks = Hooks(engine, self.installation, self.check, fence.enter_hook)
         self.reports = Reports(link, clock, ids)
         self.gate = asyncio.Semaphore(max(2, os.cpu_count() or 1))
         self.assignment = Assignment(revision=-1)

@@ -128,7 +128,7 @@ class Fence:
             at_once=True,
         )
 
-    def enter(self, task: Task, container_id: str) -> int:
+    def enter(self, task: Task, container_id: str, hook: str = "") -> int:
         """Have the guard know of a fenced *task* before it is started, and return the term it runs in.
 
         Raises:
@@ -138,8 +138,17 @@ class Fence:
             raise TemporaryError(why)
         term = self.lease.term.number
         if self._register is not None:
-            self._register.enter(task.id, container_id, term)
+            self._register.enter(task.id, container_id, term, hook=hook)
         return term
+
+    def enter_hook(self, task: Task, hook: str, container_id: str) -> None:
+        """Have the guard know of a hook's container before it is started, if *task* is fenced.
+
+        Raises:
+            TemporaryError: It may not start now.
+        """
+        if self.fenced(task):
+            self.enter(task, container_id, hook)
 
     def runs(self, task: Task, container: ContainerState, term: int | None) -> int | None:
         """Have the guard know of the first process of a fenced *task*, and return the term it runs in."""
@@ -158,6 +167,11 @@ class Fence:
         """Note that nothing of a task is left on the node."""
         if self._register is not None:
             self._register.leave(task_id)
+
+    def sweep(self, task_ids: set[str]) -> None:
+        """Forget what was guarded, but for these tasks: those assigned, and those of which a container is left."""
+        if self._register is not None:
+            self._register.sweep(task_ids)
 
     def trouble(self) -> str:
         """Return why nothing fenced can be started here although the node has a lease, "" if it can."""

@@ -30,8 +30,23 @@ class HookFailure(Value, frozen=True, kw_only=True):
 class Hooks:
     """Runs hooks."""
 
-    def __init__(self, engine: Engine, installation: str, check: Callable[[ContainerPlan], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        installation: str,
+        check: Callable[[ContainerPlan], Awaitable[None]],
+        enter: Callable[[Task, str, str], None],
+    ) -> None:
+        """Run hooks of *installation* on *engine*.
+
+        Args:
+            engine: Where.
+            installation: Whose containers are ours.
+            check: Accepts a container to make, or raises.
+            enter: Told of a task, a hook and its container before that is started; raises if it may not be now.
+        """
         self._engine = engine
+        self._enter = enter
         self._installation = installation
         self._check = check
 
@@ -100,7 +115,7 @@ class Hooks:
         if found is None or found.phase == "created":
             plan = plan_hook(task, index, around, await self._image(task, hook))
             await self._check(plan)
-            await self._engine.prepare(plan)
+            self._enter(task, str(index), await self._engine.prepare(plan))
             await self._engine.start(name)
         await self._engine.wait(name)
         found = await self._engine.inspect(name)

@@ -15,6 +15,8 @@ import uvloop
 
 from pilothouse import log
 from pilothouse.agent.agent import Agent
+from pilothouse.agent.fence import fence_of
+from pilothouse.agent.local_lease import renew_locally
 from pilothouse.agent.proxy.binary import find_binary
 from pilothouse.agent.proxy.driver import EnvoyIngress
 from pilothouse.agent.runtime.docker.engine import DockerEngine
@@ -177,8 +179,11 @@ class Term:
         session = manager.session(name, leadership.store)
         run = pathlib.Path(self._places.run)
         ingress = EnvoyIngress(run / "proxy", find_binary(os.environ), self._clock, self._ids)
-        agent = Agent(session, engine, ingress, self._clock, self._ids, data, run)
+        # Where nobody else can lead this node cannot be cut off; else its lease is as good as the term.
+        fence = fence_of(run, self._clock) if backend.shared else None
+        agent = Agent(session, engine, ingress, self._clock, self._ids, data, run, fence)
         agent.health.changed = session.pressure
+        manager.answer_while(leadership.shown)
         reception = manager.reception(leadership.epoch, leadership.store)
         loops = {
             **manager.leading(leadership.store),
@@ -186,6 +191,9 @@ class Term:
             "agent": agent.run,
             "leadership": lambda: _while_leading(leadership),
         }
+        if fence is not None:
+            lease = fence.lease
+            loops["lease"] = lambda: renew_locally(lease, self._clock, leadership.shown)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(run_term(loops), name="loops")

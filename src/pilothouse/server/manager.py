@@ -100,6 +100,10 @@ class Manager:
         """Return everything that must run for a manager that leads to work, for `supervise.run_term`; see `leading`."""
         return {**self.leading(term), **self.always()}
 
+    def answer_while(self, shown: Callable[[], bool]) -> None:
+        """Answer beats, which renews the leases of nodes, only while *shown* says that this manager leads."""
+        self._presence.leads = shown
+
     def leading(self, term: Store | None = None) -> Mapping[str, Loop]:
         """Return what runs while this manager leads, and nowhere else.
 

@@ -98,6 +98,7 @@ async def a_leader_writes_and_is_known(group: Group) -> None:
     found = await manager.election.leader()
     assert found is not None
     assert (found.name, found.epoch) == ("a", term.epoch)
+    assert term.shown()
 
 
 async def one_leads_at_a_time(group: Group) -> None:
@@ -144,6 +145,7 @@ async def a_term_without_a_leader_writes_nothing(group: Group) -> None:
     manager = await group.join()
     term = await manager.election.lead("a")
     await term.resign()
+    assert not term.shown()
     assert await manager.election.leader() is None
     await _refused(_put(term.store, "t1"))
     await _put(manager.store, "t2")
@@ -182,6 +184,7 @@ async def a_leader_that_was_asleep_writes_nothing(group: Group) -> None:
     for _ in range(3):
         await _refused(old.store.update(Writer.ORCHESTRATOR, change))
     await old.over()
+    assert not old.shown()
     assert await _names(other.store) == ["t1", "t2"]
     assert await other.store.view(lambda tx: tx.revision) == revision
     assert len(await other.store.history(0, 10)) == revision

@@ -159,6 +159,13 @@ class Leadership(Protocol):
         """Return once the term is over, or cannot be shown to go on; it never comes back."""
         ...
 
+    def shown(self) -> bool:
+        """Whether it can be shown at this moment that the term goes on, by a clock that counts what was slept through.
+
+        Who extends the trust of others on the strength of the term, such as leases of nodes, asks first each time.
+        """
+        ...
+
     async def resign(self) -> None:
         """End the term now, so that another can begin without waiting."""
         ...

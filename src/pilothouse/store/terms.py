@@ -65,6 +65,9 @@ class Term:
     async def over(self) -> None:
         await self._over.wait()
 
+    def shown(self) -> bool:
+        return not self.ended
+
     async def resign(self) -> None:
         self.end("it resigned")
 

@@ -123,7 +123,7 @@ def test_a_guard_whose_directory_is_gone_or_that_has_nothing_left_to_do_ends(tmp
 
 
 def test_a_task_that_is_registered_keeps_the_guard_from_ending_and_stays_watched(tmp_path):
-    it = _guard(tmp_path, Lease(1, 0))
+    it = _guard(tmp_path, Lease(1, guard.now()))
     (tmp_path / "tasks" / "t1").write_text("c1 1 0 0\n")
     it.idle_since -= int((guard.IDLE_SECONDS + 1) * 1e9)
     # Its start may still be under way in the engine.
@@ -134,3 +134,9 @@ def test_a_task_that_is_registered_keeps_the_guard_from_ending_and_stays_watched
 def test_the_guard_imports_nothing_of_ours():
     text = pathlib.Path(guard.__file__).read_text()
     assert "pilothouse" not in text
+
+
+def test_what_was_never_found_is_looked_for_less_often_after_a_while(tmp_path):
+    it = _guard(tmp_path, Lease(1, guard.now() - int((guard.EAGER_SECONDS + 1) * 1e9)))
+    (tmp_path / "tasks" / "t1").write_text("c1 1 0 0\n")
+    assert it.turn() == guard.LOOK_SECONDS

@@ -22,6 +22,7 @@ LEASE_BYTES = 128
 KILL_SECONDS = 4.0
 LOOK_SECONDS = 1.0
 PENDING_SECONDS = 0.1
+EAGER_SECONDS = 60.0
 FREEZE_SECONDS = 0.25
 IDLE_SECONDS = 60.0
 _SECOND = 1_000_000_000
@@ -184,7 +185,9 @@ class Guard:
             self.checked = self.lease.term
         if entries:
             self.idle_since = at
-        return self._idle(at, PENDING_SECONDS if pending else LOOK_SECONDS)
+        # An engine starts nothing that it was asked for so long ago, but who knows.
+        soon = pending and at - self.lease.until < EAGER_SECONDS * _SECOND
+        return self._idle(at, PENDING_SECONDS if soon else LOOK_SECONDS)
 
     def _idle(self, at: int, wait: float) -> float | None:
         return None if at - self.idle_since > IDLE_SECONDS * _SECOND else wait

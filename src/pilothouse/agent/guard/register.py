@@ -64,15 +64,18 @@ class Register:
         finally:
             os.close(file)
 
-    def enter(self, task_id: str, container_id: str, term: int, pid: int = 0) -> None:
+    def enter(self, task_id: str, container_id: str, term: int, pid: int = 0, hook: str = "") -> None:
         """Have a task guarded: before its container is started, and once more when its first process is known.
+
+        Each of its hooks that runs in a container of its own is entered beside it.
 
         Raises:
             TemporaryError: The file cannot be written, so the task must not be started.
         """
         try:
-            text = entry_text(Entry(task_id, container_id, term, pid, began(pid) if pid else 0))
-            self._replace(self.directory / "tasks" / task_id, text)
+            name = f"{task_id}-{hook}" if hook else task_id
+            text = entry_text(Entry(name, container_id, term, pid, began(pid) if pid else 0))
+            self._replace(self.directory / "tasks" / name, text)
         except OSError as error:
             raise TemporaryError(f"the guard cannot be told of it: {error}") from error
 
@@ -87,8 +90,9 @@ class Register:
 
     def leave(self, task_id: str) -> None:
         """Forget a task of which nothing is left."""
-        (self.directory / "tasks" / task_id).unlink(missing_ok=True)
-        (self.directory / "done" / task_id).unlink(missing_ok=True)
+        for place in ("tasks", "done") if task_id else ():
+            for path in (self.directory / place / task_id, *(self.directory / place).glob(f"{task_id}-*")):
+                path.unlink(missing_ok=True)
 
     def killed(self, task_id: str) -> Killed | None:
         """Return what the guard did to a task, None if it did nothing."""
@@ -102,7 +106,7 @@ class Register:
     def sweep(self, task_ids: set[str]) -> None:
         """Forget every task but these."""
         for path in (*(self.directory / "tasks").iterdir(), *(self.directory / "done").iterdir()):
-            if path.name not in task_ids:
+            if path.name.partition("-")[0] not in task_ids:
                 path.unlink(missing_ok=True)
 
     @property

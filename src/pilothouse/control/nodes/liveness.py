@@ -11,10 +11,10 @@ from pilothouse.clock import Clock
 from pilothouse.control.nodes.decide import Decision, Memory, Moment, Stage, begin, decide
 from pilothouse.control.nodes.eviction import orphans
 from pilothouse.control.nodes.presence import Presence as Presence
-from pilothouse.control.nodes.timers import LOOK_SECONDS
+from pilothouse.control.nodes.timers import LOOK_SECONDS, REMOVED_SECONDS
 from pilothouse.model.cluster import CLUSTER_ID, Cluster
 from pilothouse.model.objects import Node, NodeState, Service, Task
-from pilothouse.model.states import Writer
+from pilothouse.model.states import TaskState, Writer
 from pilothouse.store.interface import Commit, ReadTx, Store, WriteTx
 
 
@@ -30,11 +30,14 @@ class Liveness:
         self._memory: Memory | None = None
         self._emptied: dict[str, Stage] = {}
         self._due: dict[str, Stage] = {}
+        self._gone: dict[str, float] = {}
 
     def survey(self, tx: ReadTx) -> None:
         self._nodes = {node.id: node for node in tx.find(Node)}
         self._cluster = tx.get(Cluster, CLUSTER_ID)
         self._emptied.clear()
+        left = {task.node_id for task in tx.find(Task) if _is_there(task) and task.node_id not in self._nodes}
+        self._gone = {node_id: self._gone.get(node_id, self._clock.monotonic()) for node_id in left}
 
     def note(self, commit: Commit) -> bool:
         """Keep the copy of the nodes up to date; it is compared with the store before anything is written."""
@@ -45,6 +48,8 @@ class Liveness:
                 known = self._nodes.get(obj.id)
                 if gone:
                     self._nodes.pop(obj.id, None)
+                    self._presence.forget(obj.id)
+                    self._gone[obj.id] = self._clock.monotonic()
                 elif known is None or obj.version > known.version:
                     # What this loop wrote itself it knows before the watch brings what came before it.
                     self._nodes[obj.id] = obj
@@ -61,7 +66,8 @@ class Liveness:
         decision = self._decide()
         # Before anything else happens: no beat comes between what was seen and what follows from it. What could not
         # be written last time is finished whatever was heard since, because nothing of it was answered.
-        self._due |= {node: stage for node, stage in decision.stages.items() if self._emptied.get(node) is not stage}
+        stages = {**decision.stages, **self._removed()}
+        self._due |= {node: stage for node, stage in stages.items() if self._emptied.get(node) is not stage}
         if self._due:
             self._presence.give_up(self._due)
         if decision.nodes or decision.cluster is not None:
@@ -70,7 +76,7 @@ class Liveness:
                 self._nodes[node.id] = node
             self._cluster = decision.cluster or self._cluster
         self._memory = decision.memory
-        await self._evict(decision.stages)
+        await self._evict(stages)
         return None if self._at_rest else self._clock.now() + LOOK_SECONDS
 
     @property
@@ -78,13 +84,20 @@ class Liveness:
         """Whether all there is is this machine, of which nothing has to be heard."""
         heard = self._presence.heard()
         local = all((found := heard.get(node_id)) is not None and found.local for node_id in self._nodes)
-        return local and not any(node.held_until for node in self._nodes.values())
+        return local and not self._gone and not any(node.held_until for node in self._nodes.values())
+
+    def _removed(self) -> dict[str, Stage]:
+        """Return the nodes that were removed so long ago that nothing of them can run any more."""
+        now = self._clock.monotonic()
+        self._gone = {node_id: since for node_id, since in self._gone.items() if node_id not in self._nodes}
+        return {node_id: Stage.ALL for node_id, since in self._gone.items() if now - since >= REMOVED_SECONDS}
 
     def _decide(self) -> Decision:
         moment = Moment(wall=self._clock.now(), steady=self._clock.monotonic())
         nodes = list(self._nodes.values())
-        self._presence.forget(self._nodes)
         if self._memory is None:
+            # What an earlier term of this process began is in the store, or was refused.
+            self._presence.given_up()
             self._memory = begin(nodes, self._cluster, moment)
         return decide(nodes, self._presence.heard(), self._cluster, self._memory, moment)
 
@@ -100,6 +113,12 @@ class Liveness:
         self._presence.given_up()
         self._due = {}
         self._emptied |= due
+        for node_id in due:
+            self._gone.pop(node_id, None)
+
+
+def _is_there(task: Task) -> bool:
+    return TaskState.ASSIGNED <= task.state <= TaskState.RUNNING
 
 
 def _tell(before: Node | None, node: Node) -> None:

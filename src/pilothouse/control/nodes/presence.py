@@ -44,18 +44,14 @@ class Presence:
 
     Attributes:
         changed: Set whenever something is worth a look before the next one is due.
+        leads: Whether this manager can still show that it leads; the composition root says how to know.
     """
 
-    def __init__(self, clock: Clock, leads: Callable[[], bool] = lambda: True) -> None:
-        """Know nobody yet.
-
-        Args:
-            clock: Its monotonic time counts.
-            leads: Whether this manager can still show that it leads, by its own clock.
-        """
+    def __init__(self, clock: Clock) -> None:
+        """Know nobody yet."""
         self.changed = asyncio.Event()
         self._clock = clock
-        self._leads = leads
+        self.leads: Callable[[], bool] = lambda: True
         self._heard: dict[str, Heard] = {}
         self._unanswered: set[str] = set()
         self._beaten: set[str] = set()
@@ -91,7 +87,7 @@ class Presence:
         in_a_row = known.in_a_row + 1 if gap <= IN_A_ROW_SECONDS else 1
         self._heard[node_id] = replace(known, last=now, in_a_row=in_a_row, gaps=gaps)
         self._beaten.add(node_id)
-        return node_id not in self._unanswered and self._leads()
+        return node_id not in self._unanswered and self.leads()
 
     def leave(self, node_id: str) -> None:
         """Note that the session of a node ended; unknown ids are fine."""
@@ -107,9 +103,11 @@ class Presence:
             self._heard[node_id] = replace(known, pressure=dict(found))
             self.changed.set()
 
-    def forget(self, existing: Collection[str]) -> None:
-        """Forget everybody but *existing*."""
-        self._heard = {node_id: heard for node_id, heard in self._heard.items() if node_id in existing}
+    def forget(self, node_id: str) -> None:
+        """Forget a node that was removed; unknown ids are fine."""
+        self._heard.pop(node_id, None)
+        self._unanswered.discard(node_id)
+        self._beaten.discard(node_id)
 
     def heard(self) -> Mapping[str, Heard]:
         """Return what was heard of each node so far."""

@@ -26,6 +26,9 @@ LOST_SECONDS = 10.0
 FENCED_SECONDS = 14.0
 """After so long, fenced tasks are made anew as well (T2); the 2 s more than lease and kill are a margin."""
 
+REMOVED_SECONDS = 20.0
+"""So long after a node was removed its tasks are given up: its session ends within 5 s, then the same time as T2."""
+
 LOOK_SECONDS = 0.5
 """How often the detector looks."""
 

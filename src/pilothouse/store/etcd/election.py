@@ -75,12 +75,17 @@ class EtcdTerm:
         self._fence = fence
         self._lease = lease
         self._renewed = began
+        # The same moment on the clock that counts what was slept through, or a little earlier.
+        self._shown = store.client.clock.boottime() - (store.client.clock.monotonic() - began)
         self._over = asyncio.Event()
         fence.told = self._over.set
         self._upkeep = store.attend(self._attended())
 
     async def over(self) -> None:
         await self._over.wait()
+
+    def shown(self) -> bool:
+        return not self._fence.why and self._own.client.clock.boottime() - self._shown < DOUBT_SECONDS
 
     async def resign(self) -> None:
         self._fence.end("it resigned")
@@ -103,10 +108,10 @@ class EtcdTerm:
         """Renew the lease and look whether the term goes on, until it does not."""
         clock = self._own.client.clock
         while not self._fence.why:
-            sent = clock.monotonic()
+            sent, asked = clock.monotonic(), clock.boottime()
             try:
                 if await self._renew():
-                    self._renewed = sent
+                    self._renewed, self._shown = sent, asked
                 else:
                     self._fence.end("its lease ran out")
             except LeaseGoneError:
