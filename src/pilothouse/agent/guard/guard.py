@@ -212,7 +212,10 @@ class Guard:
         until = time.monotonic() + FREEZE_SECONDS
         for path, second in every:
             freeze(path, second, frozen=True)
-        while time.monotonic() < until and not all(is_frozen(path, second) for path, second in every):
+        # Where a kernel has both versions, what one has frozen does not freeze in the other.
+        while time.monotonic() < until and not all(
+            any(is_frozen(path, second) for path, second in found) for found in where.values() if found
+        ):
             time.sleep(0.005)
         killed = {entry.task: self._signal(entry, where[entry.container]) for entry in entries}
         for path, second in every:
