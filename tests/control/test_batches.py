@@ -138,6 +138,39 @@ def test_near_itself_takes_the_value_with_room_for_all():
     assert by_node(decide(nodes, tasks("web", 4, cpu=1, affinities=(near,)))) == {"b1": 2, "b2": 2}
 
 
+def test_a_batch_puts_no_more_tasks_on_a_node_than_are_allowed_beside_those_there():
+    nodes = [node("a"), node("b")]
+    placed = [replace(t, node_id="a", state=TaskState.RUNNING) for t in tasks("web", 1, max_replicas_per_node=2)]
+    outcome = decide(nodes, tasks("web", 6, first=2, max_replicas_per_node=2), placed)
+    assert by_node(outcome) == {"a": 1, "b": 2}
+    assert len(outcome.left) == 3
+
+
+def test_wishes_to_be_near_or_apart_are_met_in_both_directions():
+    nodes = [node("a", cpu=20), node("b", cpu=20)]
+    near = (Affinity(service="db", weight=50),)
+    apart = (Affinity(service="db", apart=True, weight=50),)
+    db = [replace(t, node_id="b", state=TaskState.RUNNING) for t in tasks("db", 1, cpu=4)]
+    assert by_node(decide(nodes, tasks("web", 3, cpu=1, affinities=near), db)) == {"b": 3}
+    assert by_node(decide(nodes, tasks("web", 3, cpu=1, affinities=apart), db)) == {"a": 3}
+    for bonds, expected in ((near, {"b": 3}), (apart, {"a": 3})):
+        web = [replace(t, node_id="b", state=TaskState.RUNNING) for t in tasks("web", 1, affinities=bonds)]
+        assert by_node(decide(nodes, tasks("db", 3, cpu=1), web)) == expected
+
+
+def test_a_partner_that_is_replaced_alone_goes_to_where_its_container_is_shared():
+    shared = replace(ContainerSpec(image="x"), network_mode="service:vpn")
+    web = [replace(t, spec=replace(t.spec, container=shared)) for t in tasks("web", 2)]
+    placed = [replace(t, node_id=at, state=TaskState.RUNNING) for t, at in zip(web, "bc", strict=True)]
+    nodes = [node("a"), node("b"), node("c"), node("d")]
+    where = {task.slot: task.node_id for task in decide(nodes, tasks("vpn", 2), placed).placed}
+    assert where == {1: "b", 2: "c"}
+    nodes[1] = node("b", availability=Availability.DRAIN)
+    where = {task.slot: task.node_id for task in decide(nodes, tasks("vpn", 2), placed).placed}
+    assert where[1] != "b"
+    assert where[2] == "c"
+
+
 def test_the_higher_priority_goes_first():
     outcome = decide([node("a", cpu=1)], [*tasks("low", 1, cpu=1, priority=300), *tasks("web", 1, cpu=1)])
     assert [task.service for task in outcome.placed] == ["web"]
@@ -146,7 +179,11 @@ def test_the_higher_priority_goes_first():
 def test_many_small_services_that_are_alike_are_each_spread():
     nodes = [node(f"{zone}{n}", zone, cpu=40) for zone in "abc" for n in range(4)]
     pending = [t for number in range(30) for t in tasks(f"s{number}", 3, cpu=1, spread=(Spread(level=ZONE),))]
-    outcome = decide(nodes, pending)
+    fleet = fleet_of(nodes, ())
+    outcome = place(fleet, [(task, shape_of(task)) for task in pending])
+    again = fleet_of(nodes, outcome.placed)
+    assert (fleet.columns.free == again.columns.free).all()
+    assert (fleet.columns.tasks == again.columns.tasks).all()
     zones = collections.defaultdict(set)
     for task in outcome.placed:
         zones[task.service].add(task.node_id[0])

@@ -133,12 +133,28 @@ async def test_every_change_of_a_node_has_waiting_tasks_looked_at(change):
         assert any((await stage.rest()).values())
 
 
+MOUNT = Mount(kind=MountKind.VOLUME, source="data", target="/data")
+
+
+def with_data(made):
+    return [replace(t, spec=replace(t.spec, container=replace(t.spec.container, mounts=(MOUNT,)))) for t in made]
+
+
+async def test_a_volume_is_not_bound_by_a_decision_that_did_not_hold():
+    async with Stage(node("a", cpu=4)) as stage:
+        volume = Volume(id="shop/data", app="shop", spec=VolumeSpec(key="data", name="shop_data"))
+        await stage.write(Writer.API, lambda tx: tx.put(volume))
+        await stage.ask(with_data(tasks("db", 1, cpu=1)))
+        for commit in await stage.store.history(stage.heard, 100):
+            stage.scheduler.note(commit)
+        await stage.put_node(node("a", cpu=4, ready=False))
+        await stage.scheduler.act()
+        await stage.put_node(node("b", cpu=4))
+        assert (await stage.rest())["db-1"] == "b"
+        assert (await stage.get(Volume, "shop/data")).nodes == ("b",)
+
+
 async def test_the_first_task_that_uses_a_local_volume_binds_it_and_the_others_follow():
-    mount = Mount(kind=MountKind.VOLUME, source="data", target="/data")
-
-    def with_data(made):
-        return [replace(t, spec=replace(t.spec, container=replace(t.spec.container, mounts=(mount,)))) for t in made]
-
     async with Stage(node("a", cpu=4), node("b", cpu=8)) as stage:
         volume = Volume(id="shop/data", app="shop", spec=VolumeSpec(key="data", name="shop_data"))
         await stage.write(Writer.API, lambda tx: tx.put(volume))

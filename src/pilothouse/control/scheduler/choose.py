@@ -5,13 +5,13 @@ their values; then the nodes of each value get theirs: those with the most wishe
 with the fewest tasks of the service, or the fullest ones.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
 from pilothouse.control.scheduler.case import Case
-from pilothouse.control.scheduler.columns import Columns, Ints
-from pilothouse.control.scheduler.facts import Level
+from pilothouse.control.scheduler.columns import Ints
 from pilothouse.control.scheduler.fill import by_shares, evenly, one_after_another
 from pilothouse.control.scheduler.rules import allowed
 from pilothouse.control.scheduler.shape import Need, Shape, total
@@ -38,16 +38,28 @@ class Chosen(NamedTuple):
         return np.repeat(self.nodes, self.times)
 
 
-class _Round(NamedTuple):
-    """What stays the same while the tasks are divided: a number for every place of the fleet."""
+class _Round:
+    """What stays the same while tasks are divided: a number for every place of the fleet."""
 
-    columns: Columns
-    shape: Shape
-    need: Need
-    counts: Ints
-    wishes: Ints | None
-    levels: tuple[tuple[Spread, Level], ...]
-    by_load: bool
+    def __init__(self, lead: Case, need: Need, *, by_load: bool) -> None:
+        facts = lead.fleet.facts
+        self.columns = lead.fleet.columns
+        self.shape = lead.shape
+        self.need = need
+        self.counts = lead.dense_counts()
+        self.wishes = wishes(lead)
+        self.levels = tuple((each, facts.level(each.level)) for each in lead.shape.placement.spread)
+        self.by_load = by_load
+
+    @functools.cached_property
+    def share(self) -> Ints:
+        """How full every node is."""
+        return self.columns.share(np.arange(len(self.columns)))
+
+    @functools.cached_property
+    def order(self) -> Ints:
+        """The order of the nodes, the emptiest first, as long as each gets equally many."""
+        return self.columns.order(np.arange(len(self.columns)), self.share)
 
 
 def choose(cases: list[Case], number: int, *, services: int = 0) -> Chosen:
@@ -67,16 +79,7 @@ def choose(cases: list[Case], number: int, *, services: int = 0) -> Chosen:
     need = total(case.need for case in cases)
     number = lead.fleet.pools.room(columns, lead.shape.pool, need, number)
     places, room = _together(lead, places, room, number)
-    spread = lead.shape.placement.spread
-    now = _Round(
-        columns=columns,
-        shape=lead.shape,
-        need=need,
-        counts=lead.dense_counts(),
-        wishes=wishes(lead),
-        levels=tuple((each, lead.fleet.facts.level(each.level)) for each in spread),
-        by_load=services > 0,
-    )
+    now = _Round(lead, need, by_load=services > 0)
     given = _divide(now, 0, None, places, room, number)
     used = np.flatnonzero(given)
     return Chosen(places[used], given[used], suit)
@@ -191,7 +194,7 @@ def _divide(now: _Round, depth: int, within: Ints | None, places: Ints, room: In
 
 def _emptier(now: _Round, places: Ints, codes: Ints, values: Ints, which: Ints) -> Ints:
     """Return values of a level in the order in which they take one more among equals: the emptiest first."""
-    share = np.bincount(codes, weights=now.columns.share(places), minlength=int(values.max()) + 1)
+    share = np.bincount(codes, weights=now.share[places], minlength=int(values.max()) + 1)
     tasks = np.bincount(codes, weights=now.columns.tasks[places], minlength=int(values.max()) + 1)
     nodes = np.maximum(np.bincount(codes, minlength=int(values.max()) + 1), 1)
     mine = values[which]
@@ -223,14 +226,15 @@ def _alike(now: _Round, places: Ints, room: Ints, number: int) -> Ints:
     """Divide tasks over nodes that are equally welcome."""
     columns = now.columns
     if now.shape.packing is Packing.PACK:
-        order = np.argsort(columns.order(places, columns.share(places), fullest=True))
+        order = np.argsort(columns.order(places, now.share[places], fullest=True))
         given = np.zeros(len(places), np.int64)
         given[order] = one_after_another(room[order], number)
         return given
     have = _load(now, places) if now.by_load else now.counts[places]
 
     def emptiest(which: Ints, more: Ints, rest: int) -> Ints:
-        key = columns.order(places[which], columns.share(places[which], now.need, more))
+        mine = places[which]
+        key = columns.order(mine, columns.share(mine, now.need, more)) if more.any() else now.order[mine]
         return which if rest >= len(which) else which[np.argpartition(key, rest)[:rest]]
 
     return evenly(have, room, number, emptiest)

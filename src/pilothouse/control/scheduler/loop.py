@@ -184,6 +184,8 @@ class Scheduler:
         for task_id in written.refused:
             # If the loop has heard of the change meanwhile it looks at the task again, else it will when it does.
             self._fleet.drop_task(task_id)
+        for volume_id, volume in written.volumes.items():
+            self._fleet.put_volume(volume, volume_id)
         for task in written.tasks:
             self._pending.pop(task.id, None)
             if task.id in self._fleet.roster.entries:

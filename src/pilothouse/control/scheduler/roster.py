@@ -171,6 +171,8 @@ class Roster:
 
     def sharing(self, service_id: str) -> list[Shape]:
         """Return the shapes of placed services that share a container of a service."""
+        if service_id not in self._sharing:
+            return []
         return [shape for _, shape in sorted(self._sharing.get(service_id, {}).items())]
 
     def _bind(self, shape: Shape) -> None:

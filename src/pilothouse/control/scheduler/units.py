@@ -48,7 +48,8 @@ def requests(fleet: Fleet, pending: Iterable[Pending]) -> list[Request]:
     made: list[Request] = []
     alike: dict[Shape, list[Task]] = {}
     for task, shape in every:
-        alone = task.node_id or task.id in fleet.claims
+        tied_to_placed = shape.partners or fleet.roster.sharing(shape.service_id)
+        alone = task.node_id or task.id in fleet.claims or tied_to_placed
         if alone or (shape.service_id in placed and fleet.roster.turn(task)):
             if task.id not in tied:
                 made.append(Request(shape, [], ((task, shape),)))

@@ -31,10 +31,12 @@ class Written(msgspec.Struct):
     Attributes:
         tasks: The placed ones as they are stored now.
         refused: Ids of those that had changed, or whose node had, since it was decided; they are decided anew.
+        volumes: Those that were to be bound to a node, by id, as they are stored now; None if one is gone.
     """
 
     tasks: list[Task] = []
     refused: list[str] = []
+    volumes: dict[str, Volume | None] = {}
 
 
 def write(tx: WriteTx, outcome: Outcome, fleet: Fleet, now: float) -> Written:
@@ -51,7 +53,8 @@ def write(tx: WriteTx, outcome: Outcome, fleet: Fleet, now: float) -> Written:
     for volume in outcome.volumes.values():
         kept = tx.get(Volume, volume.id)
         if kept is not None and placed & set(volume.nodes):
-            tx.put(replace(kept, nodes=tuple(dict.fromkeys((*kept.nodes, *volume.nodes)))))
+            kept = tx.put(replace(kept, nodes=tuple(dict.fromkeys((*kept.nodes, *volume.nodes)))))
+        written.volumes[volume.id] = kept
     for victim, beneficiary, reason in outcome.preempted:
         _ask(tx, victim, Reason(DisruptionKind.PREEMPTION, reason, beneficiary), now)
     _tell(tx, outcome.left)
