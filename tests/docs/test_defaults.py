@@ -9,7 +9,7 @@ from pilothouse.compose.convert import files
 from pilothouse.control.orchestrators import failures, reaper, restart, retention, rollout
 from pilothouse.control.resources import ports
 from pilothouse.model import container, hardening, placement, spec
-from pilothouse.model.validate import MAX_REPLICAS, MAX_TASKS
+from pilothouse.server.deploy import crowding
 
 PAGE = (pathlib.Path(__file__).parent.parent.parent / "docs" / "reference" / "defaults.md").read_text()
 ROWS = dict(line.strip("| ").split(" | ", 1) for line in PAGE.splitlines() if line.startswith("| "))
@@ -23,7 +23,10 @@ WAITS = [f"{BACKOFF['first']:g} s", f"{BACKOFF['cap']:g} s", f"{100 * BACKOFF['j
     ("row", "facts"),
     [
         ("`deploy.mode`", [spec.ServiceSpec(name="x", task=spec.TaskSpec(container=CONTAINER)).mode.value]),
-        ("`deploy.replicas`", ["1;", f"{MAX_REPLICAS:,} for a service", f"{MAX_TASKS:,} for an app"]),
+        (
+            "`deploy.replicas`",
+            ["1;", f"{crowding.REPLICAS_PER_NODE:,} for a service", f"{crowding.TASKS_PER_NODE:,} for an app"],
+        ),
         (
             "`x-pilothouse.placement.priority`, `preemptible`",
             [f"normal ({placement.PRIORITIES['normal']}), true", f"least {placement.PREEMPTION_GAP} higher"],

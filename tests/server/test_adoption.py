@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from pilothouse.control.nodes.liveness import Presence
 from pilothouse.control.orchestrators.adoption import FOREIGN
 from pilothouse.control.term import run_control
+from pilothouse.errors import ConflictError
 from pilothouse.model.api import AdoptRequest, AdoptResult, DeployRequest
 from pilothouse.model.container import Port
 from pilothouse.model.objects import App, AuditRecord, NodeDescription, ResolvedImage, Service, Task, TaskStatus
 from pilothouse.model.spec import Mode, Resources
 from pilothouse.model.states import TaskState
 from pilothouse.model.wire import TaskReport
-from pilothouse.server.deploy.adoption import match
+from pilothouse.server.deploy.adoption import _home, match
 from pilothouse.server.sessions.local import LocalSession
-from tests.server.harness import World, foreign, service, shop
+from tests.server.harness import SimulatedNode, World, foreign, service, shop
 from tests.server.test_api import problem
 
 IMAGES = {"web": ResolvedImage(ref="web:1", id="sha256:web:1"), "db": ResolvedImage(ref="db:1", id="sha256:db:1")}
@@ -294,3 +295,22 @@ async def test_what_policy_refuses_is_not_adopted():
 
 def test_a_foreign_fingerprint_is_nobodys():
     assert len(FOREIGN) != 16
+
+
+async def test_containers_are_found_on_the_node_they_are_on_and_stay_there():
+    world, there = World(), SimulatedNode()
+    world.context.nodes.connect("n2", there)
+    assert await _home(world.context, "shop") == ("n1", True)
+    there.foreign = (WEB, container("w", "web", project="blog"))
+    assert await _home(world.context, "shop") == ("n2", True)
+    world.node.foreign = (DB,)
+    with pytest.raises(ConflictError, match=r"run on several nodes \(n1, n2\)"):
+        await _home(world.context, "shop")
+    world.context.nodes.disconnect("n2")
+    assert await _home(world.context, "shop") == ("n1", False)
+
+
+def test_a_container_beside_other_nodes_is_bound_to_its_own():
+    (alone,) = match(shop(service("web", "web:1")), IMAGES, [WEB], frozenset(), "n1").takeovers
+    (bound,) = match(shop(service("web", "web:1")), IMAGES, [WEB], frozenset(), "n1", pinned=True).takeovers
+    assert (alone.node_id, bound.node_id) == ("", "n1")

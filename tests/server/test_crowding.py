@@ -76,3 +76,18 @@ def test_two_services_may_have_one_port_on_different_nodes():
         found([web(mode=Mode.GLOBAL, constraint="node.id == n0"), web("api", constraint="node.id == n1")], nodes(2))
         == ()
     )
+
+
+def test_as_many_replicas_as_the_nodes_can_stand():
+    many = service("web", "img", replicas=1_001)
+    assert (
+        found([many], nodes(1))
+        == found([many], [])
+        == ("services.web.deploy.replicas: 1,001 cannot run on one host; write 0 to 1,000",)
+    )
+    assert found([many], nodes(2)) == ()
+    several = [service(f"s{number}", "img", replicas=1_000) for number in range(11)]
+    assert found(several, nodes(1)) == (
+        "services: 11,000 replicas in all are too many for one host; at most 10,000 can run",
+    )
+    assert found(several, nodes(2)) == ()

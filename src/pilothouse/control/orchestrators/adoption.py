@@ -21,7 +21,7 @@ class Takeover(Value, frozen=True, kw_only=True):
 
     Attributes:
         current: It counts as made from the service's present spec; else it is replaced as an outdated task is.
-        node_id: Only in global modes, where the node takes the slot's place.
+        node_id: Where it runs; may be "" where there is one node only and the mode is not global.
     """
 
     service_id: str

@@ -12,8 +12,9 @@ from pilothouse.model.validate.placement import together
 from pilothouse.model.validate.ports import shared_ports
 from pilothouse.model.validate.service import Names, service
 
-MAX_REPLICAS = 1_000
-MAX_TASKS = 10_000
+MAX_REPLICAS = 100_000
+MAX_TASKS = 1_000_000
+"""What no cluster runs; what the nodes that there are can run is not known here."""
 
 
 def validate(spec: AppSpec) -> tuple[str, ...]:
@@ -98,7 +99,8 @@ def _sizes(spec: AppSpec) -> Iterator[Finding]:
         if one.mode in {Mode.REPLICATED, Mode.REPLICATED_JOB}:
             tasks += max(one.replicas, 0)
             if not 0 <= one.replicas <= MAX_REPLICAS:
-                message = f"{one.replicas} cannot run on one host; write 0 to {MAX_REPLICAS:,}"
+                message = f"{one.replicas} are more than any cluster runs; write 0 to {MAX_REPLICAS:,}"
+                message = "there cannot be fewer than none; write 0 or more" if one.replicas < 0 else message
                 yield f"services.{one.name}.deploy.replicas", message
     if tasks > MAX_TASKS:
-        yield "services", f"{tasks:,} replicas in all are too many for one host; at most {MAX_TASKS:,} can run"
+        yield "services", f"{tasks:,} replicas in all are more than any cluster runs; at most {MAX_TASKS:,} can"

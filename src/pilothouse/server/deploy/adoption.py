@@ -5,12 +5,13 @@ the services only once the node has every container under its task: the orchestr
 nothing beside a container that runs.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from pilothouse.control.orchestrators.adoption import Takeover, take_over
-from pilothouse.errors import InvalidManifestError, NodeUnavailableError
+from pilothouse.errors import ConflictError, InvalidManifestError, NodeUnavailableError
 from pilothouse.model.api import AdoptRequest, AdoptResult
 from pilothouse.model.names import display_name
 from pilothouse.model.objects import ResolvedImage, Task
@@ -40,6 +41,8 @@ def match(
     foreign: Iterable[ForeignContainer],
     taken: frozenset[tuple[str, int]],
     node_id: str,
+    *,
+    pinned: bool = False,
 ) -> Match:
     """Return which containers are taken over, and which of them only to be replaced in order.
 
@@ -49,6 +52,7 @@ def match(
         foreign: The containers on the node that are not managed.
         taken: (service, slot) that a live task already has.
         node_id: The node.
+        pinned: There are other nodes, where the containers are not.
     """
     takeovers: list[Takeover] = []
     replaced: list[str] = []
@@ -73,7 +77,7 @@ def match(
                 container_id=found.id,
                 container_name=found.name,
                 current=not why,
-                node_id=node_id if service.mode is Mode.GLOBAL else "",
+                node_id=node_id if pinned or service.mode is Mode.GLOBAL else "",
             )
         )
         if why:
@@ -135,11 +139,11 @@ def _slot(service: ServiceSpec, found: ForeignContainer, used: set[tuple[str, in
 async def adopt(context: Context, caller: Caller, request: AdoptRequest) -> AdoptResult:
     """Make the containers of a Compose project the tasks of a managed app; those that fit go on without a restart."""
     asked_for = request.deploy
-    node_id, node = context.nodes.any()
     if asked_for.dry_run:
         return AdoptResult(deployed=await deploy(context, caller, asked_for, ACTION))
+    node_id, pinned = await _home(context, asked_for.spec.name)
     asked = await prepare(context, caller, asked_for, ACTION)
-    foreign = await node.list_foreign()
+    foreign = await context.nodes.of(node_id).list_foreign()
 
     _refuse_too_few(asked_for.spec, foreign)
 
@@ -149,7 +153,7 @@ async def adopt(context: Context, caller: Caller, request: AdoptRequest) -> Adop
         # Containers that an earlier, broken attempt has tasks for already are not given another.
         known = {task.adopts for task in live}
         fresh = [found for found in foreign if found.id not in known]
-        matched = match(asked_for.spec, asked.images, fresh, taken, node_id)
+        matched = match(asked_for.spec, asked.images, fresh, taken, node_id, pinned=pinned)
         planned = Overlay(tx, plan(load(tx, asked_for.spec.name), asked).writes)
         return matched, take_over(tx, planned, matched.takeovers, asked.now, context.ids)
 
@@ -161,6 +165,31 @@ async def adopt(context: Context, caller: Caller, request: AdoptRequest) -> Adop
         f"{names[task.adopts]} → {display_name(task)}{kept_ports(task)}" for task in tasks if task.adopts in names
     )
     return AdoptResult(deployed=result, adopted=adopted, replaced=matched.replaced)
+
+
+async def _home(context: Context, project: str) -> tuple[str, bool]:
+    """Return the node that the containers of *project* are on, and whether there are others where they are not.
+
+    Raises:
+        ConflictError: They are on several nodes.
+        NodeUnavailableError: No node is connected.
+    """
+    first, _ = context.nodes.any()
+    connected = context.nodes.connected
+    if len(connected) == 1:
+        return first, False
+    answers = await asyncio.gather(*(context.nodes.of(node_id).list_foreign() for node_id in connected))
+    homes = [
+        node_id
+        for node_id, found in zip(connected, answers, strict=True)
+        if any(each.project == project and each.running for each in found)
+    ]
+    if len(homes) > 1:
+        raise ConflictError(
+            f"containers of {project} run on several nodes ({', '.join(homes)}), and only those of one can be taken "
+            "over; stop the others, then adopt again"
+        )
+    return homes[0] if homes else first, True
 
 
 def _refuse_too_few(spec: AppSpec, foreign: Iterable[ForeignContainer]) -> None:

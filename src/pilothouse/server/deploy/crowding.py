@@ -12,12 +12,31 @@ from pilothouse.model.spec import AppSpec, Mode, ServiceSpec
 from pilothouse.model.suits import could_run
 from pilothouse.model.validate.ports import collisions, taken_twice, too_few
 
+REPLICAS_PER_NODE = 1_000
+TASKS_PER_NODE = 10_000
 _COUNTED = frozenset({Mode.REPLICATED, Mode.REPLICATED_JOB})
 
 
 def crowded(spec: AppSpec, nodes: Sequence[Node]) -> tuple[str, ...]:
     """Return why the tasks of *spec* do not go on *nodes*, each as "PATH: why, and what to write instead"."""
-    return (*_replicas(spec, nodes), *_neighbours(spec, nodes)) if nodes else ()
+    ports = (*_replicas(spec, nodes), *_neighbours(spec, nodes)) if nodes else ()
+    return (*_sizes(spec, max(1, len(nodes))), *ports)
+
+
+def _sizes(spec: AppSpec, nodes: int) -> Iterator[str]:
+    """Yield what is more than engines can stand."""
+    where = "one host" if nodes == 1 else count(nodes, "node")
+    tasks = 0
+    for service in spec.services:
+        if service.mode not in _COUNTED:
+            continue
+        tasks += service.replicas
+        if service.replicas > REPLICAS_PER_NODE * nodes:
+            path = f"services.{service.name}.deploy.replicas"
+            yield f"{path}: {service.replicas:,} cannot run on {where}; write 0 to {REPLICAS_PER_NODE * nodes:,}"
+    if tasks > TASKS_PER_NODE * nodes:
+        most = f"at most {TASKS_PER_NODE * nodes:,} can run"
+        yield f"services: {tasks:,} replicas in all are too many for {where}; {most}"
 
 
 def suiting(service: ServiceSpec, nodes: Sequence[Node]) -> frozenset[str]:
