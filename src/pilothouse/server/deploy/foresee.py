@@ -54,7 +54,7 @@ def foresee(
     found = prospects(tx, then, asked.spec.name)
     release = next((obj for obj in made.writes if isinstance(obj, Release)), None)
     here = around(tx, asked.spec.name, release.base if release else 0, then.find(Volume))
-    ground = Ground(nodes=here.nodes, live=here.live, volumes=here.volumes, cluster=here.cluster)
+    ground = Ground(nodes=here.nodes, live=here.live, then=then)
     planned = places(found, ground, here.base) if ground.several else {}
     return PlanView(
         app=asked.spec.name,

@@ -10,16 +10,15 @@ import msgspec
 
 from pilothouse.control.orchestrators.scene import key_of
 from pilothouse.control.scheduler.case import Case
-from pilothouse.control.scheduler.fleet import Fleet, fleet_of
+from pilothouse.control.scheduler.fleet import Fleet
 from pilothouse.control.scheduler.matrix import explain
 from pilothouse.control.scheduler.place import place
 from pilothouse.control.scheduler.preempt import preemption
 from pilothouse.control.scheduler.shape import Shape
-from pilothouse.control.scheduler.write import Shapes
-from pilothouse.model.cluster import ClusterSpec
+from pilothouse.control.scheduler.write import Shapes, read_fleet
 from pilothouse.model.counts import listed
 from pilothouse.model.names import display_name
-from pilothouse.model.objects import Node, Task, Volume
+from pilothouse.model.objects import Node, Task
 from pilothouse.model.placement_api import Planned
 from pilothouse.model.release_api import PlannedAction
 from pilothouse.model.spec import ServiceSpec, UpdateOrder
@@ -28,6 +27,7 @@ from pilothouse.server.deploy.pace import at_once, is_staged, rule_of
 from pilothouse.server.deploy.prospect import Prospect
 from pilothouse.server.placing.imagined import imagined
 from pilothouse.server.placing.simulate import node_name
+from pilothouse.store.interface import ReadTx
 
 MOST_SHOWN = 100
 """So many places of one service are told one by one."""
@@ -36,29 +36,29 @@ _NEW_TASKS = frozenset({PlannedAction.CREATE, PlannedAction.REPLACE, PlannedActi
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
-    """What there is to place tasks on: the nodes, every task that has not ended, and the volumes as they will be."""
+    """What there is to place tasks on.
+
+    Attributes:
+        live: Every task that has not ended.
+        then: The store as it would be right after the deployment.
+    """
 
     nodes: Sequence[Node]
     live: Sequence[Task]
-    volumes: Sequence[Volume] = ()
-    cluster: ClusterSpec | None = None
+    then: ReadTx
 
     @property
     def several(self) -> bool:
         """Whether there is a choice of nodes at all."""
         return len(self.nodes) > 1
 
-    def fleet(self) -> Fleet:
-        """Return a fleet of all this, to be changed at will."""
-        return fleet_of(self.nodes, self.live, volumes=self.volumes, cluster=self.cluster)
-
 
 def places(prospects: Sequence[Prospect], ground: Ground, base: int) -> dict[str, tuple[Planned, ...]]:
     """Return where the new tasks of each service would go, by its name; *base* is the stable release to go back to."""
-    fleet, pending, known = ground.fleet(), list[tuple[Task, Shape]](), Shapes()
+    known = Shapes()
+    fleet, pending = read_fleet(ground.then, known), list[tuple[Task, Shape]]()
     for prospect in prospects:
         if prospect.action in _NEW_TASKS and prospect.after is not None:
-            known.learn(prospect.after.id, prospect.after)
             pending += [(task, known.of(task)) for task in _new_tasks(prospect, base)]
     outcome = place(fleet, pending)
     shapes = {task.id: shape for task, shape in pending}

@@ -6,18 +6,18 @@ not how long it takes, and not whether the containers start.
 
 from collections.abc import Collection, Iterable, Sequence
 
-from pilothouse.control.scheduler.fleet import fleet_of
 from pilothouse.control.scheduler.place import place
-from pilothouse.control.scheduler.write import Shapes
+from pilothouse.control.scheduler.write import Shapes, read_fleet
 from pilothouse.errors import NotFoundError
-from pilothouse.model.cluster import CLUSTER_ID, Cluster
 from pilothouse.model.counts import count, listed
 from pilothouse.model.names import display_name
-from pilothouse.model.objects import Node, Service, Task, Volume
+from pilothouse.model.objects import Node, Service, Task
 from pilothouse.model.placement_api import AppLoss, Moved, Simulation
 from pilothouse.model.states import TaskState
 from pilothouse.server.placing.imagined import again
 from pilothouse.store.interface import ReadTx
+
+MOST_NAMED = 5
 
 
 def lose(tx: ReadTx, names: Collection[str]) -> Simulation:
@@ -32,16 +32,10 @@ def lose(tx: ReadTx, names: Collection[str]) -> Simulation:
     hit = [task for task in live if task.node_id in lost and task.desired_state is not TaskState.SHUTDOWN]
     services = {service.id: service for service in tx.find(Service) if not service.removing}
     replaced = [task for task in hit if _is_made_again(task, services.get(task.service_id))]
-    cluster = tx.get(Cluster, CLUSTER_ID)
-    fleet = fleet_of(
-        [node for node in nodes if node.id not in lost],
-        [task for task in live if task.node_id not in lost],
-        volumes=tx.find(Volume),
-        cluster=cluster.spec if cluster else None,
-    )
     shapes = Shapes()
-    for service in services.values():
-        shapes.learn(service.id, service)
+    fleet = read_fleet(tx, shapes)
+    for node_id in lost:
+        fleet.drop_node(node_id)
     outcome = place(fleet, [(task, shapes.of(task)) for task in map(again, replaced)])
     names_of = {node.id: node_name(node) for node in nodes}
     went = {
@@ -148,7 +142,7 @@ def _app_sentence(app: str, interrupted: list[str], gone: list[str], fewer: list
 
 
 def _sentence(lost: frozenset[str], names: dict[str, str], moves: Sequence[Moved], apps: Sequence[AppLoss]) -> str:
-    which = listed(sorted(names[node] for node in lost))
+    which = listed(sorted(names[node] for node in lost)) if len(lost) <= MOST_NAMED else f"these {len(lost)} nodes"
     if not moves:
         return f"without {which} nothing would change: no task is there"
     again_ = sum(bool(move.target) for move in moves)

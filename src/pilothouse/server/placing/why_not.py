@@ -2,14 +2,12 @@
 
 from pilothouse.control.orchestrators.scene import key_of
 from pilothouse.control.scheduler.case import Case
-from pilothouse.control.scheduler.fleet import fleet_of
 from pilothouse.control.scheduler.rules import RULES
-from pilothouse.control.scheduler.shape import shape_of
+from pilothouse.control.scheduler.write import Shapes, read_fleet
 from pilothouse.errors import InvalidRequestError, NotFoundError
-from pilothouse.model.cluster import CLUSTER_ID, Cluster
 from pilothouse.model.counts import count
 from pilothouse.model.names import display_name
-from pilothouse.model.objects import Node, Service, Task, Volume
+from pilothouse.model.objects import Node, Service, Task
 from pilothouse.model.placement_api import RuleAnswer, WhyNot
 from pilothouse.model.states import TaskState
 from pilothouse.server.placing.imagined import imagined
@@ -34,13 +32,13 @@ def why_not(tx: ReadTx, service_id: str, name: str) -> WhyNot:
         raise NotFoundError(f"there is no service {service_id[:80]!r}; 'pilothouse ps {app}' lists those of the app")
     nodes = tx.find(Node)
     node = find_node(nodes, name)
-    live = [task for task in tx.find(Task) if not task.state.terminal]
-    cluster = tx.get(Cluster, CLUSTER_ID)
-    fleet = fleet_of(nodes, live, volumes=tx.find(Volume), cluster=cluster.spec if cluster else None)
-    mine = [task for task in live if task.service_id == service_id and task.step < 0]
+    every = tx.find(Task, service_id=service_id)
+    mine = [task for task in every if task.step < 0 and not task.state.terminal]
+    shapes = Shapes()
+    fleet = read_fleet(tx, shapes)
     here = sum(task.node_id == node.id and task.state > TaskState.PENDING for task in mine)
     task, what = _asked(service, mine, node)
-    case, at = Case(fleet, shape_of(task, job=service.spec.mode.job), task), fleet.columns.place[node.id]
+    case, at = Case(fleet, shapes.of(task), task), fleet.columns.place[node.id]
     answers = []
     for rule in RULES:
         mask = rule.mask(case)
