@@ -90,6 +90,20 @@ def test_a_task_that_is_to_be_stopped_after_a_time_is_stopped_gently_then():
     assert fence.cut(task, None) == Cut(reason="no manager was in reach for 60 s after the end of the node's lease")
 
 
+def test_nothing_starts_before_what_was_given_up_is_dead_but_it_does_not_wait_for_ever():
+    clock = JumpingClock()
+    fence, task = fence_at(clock), make_task(2, service="other")
+    fence.clear_first({"t7", "t8"})
+    assert fence.held(task) == "waits until what was given up while the node was cut off is gone"
+    fence.cleared("t7")
+    assert fence.held(task)
+    fence.cleared("t8")
+    assert fence.held(task) == ""
+    fence.clear_first({"t9"})
+    clock.jump(clock.now() + 10)
+    assert fence.held(task) == ""
+
+
 def test_on_one_host_nothing_is_fenced():
     clock = JumpingClock()
     fence = Fence(Lease(clock, endless=True), clock)
