@@ -37,6 +37,7 @@ class Scheduler:
         self._shapes = Shapes()
         self._fleet = Fleet()
         self._pending: dict[str, Task] = {}
+        self._tied: set[str] = set()
         self._due: set[str] = set()
         self._freed: set[int] = set()
         self._everything = False
@@ -48,7 +49,9 @@ class Scheduler:
     def survey(self, tx: ReadTx) -> None:
         self._shapes = Shapes()
         self._fleet = read_fleet(tx, self._shapes)
-        self._pending = {task.id: task for task in tx.find(Task, state=TaskState.PENDING)}
+        self._pending, self._tied = {}, set()
+        for task in tx.find(Task, state=TaskState.PENDING):
+            self._wait_for_place(task)
         self._asked = {request.id for request in tx.find(Disruption, requested_by=REQUESTER)}
         self._untidy = bool(self._asked)
         self._everything = True
@@ -56,10 +59,10 @@ class Scheduler:
     def note(self, commit: Commit) -> bool:
         for change in commit.changes:
             self._note(change, commit.writer)
-        if self._placed:
-            # Once for the commit and not for each task: thousands may be placed in it while thousands wait.
-            self._due.update(self._tied_to(self._placed))
-            self._placed = set()
+        if self._tied and commit.writer is Writer.SCHEDULER:
+            after = [change.after for change in commit.changes]
+            placed = {each.service_id for each in after if isinstance(each, Task) and each.state is TaskState.ASSIGNED}
+            self._due.update(self._tied_to(placed))
         return bool(self._pending and (self._due or self._freed or self._everything)) or self._untidy
 
     def _note(self, change: Change, writer: Writer) -> None:
@@ -88,11 +91,11 @@ class Scheduler:
         task = change.object
         assert isinstance(task, Task)
         if isinstance(after, Task) and after.state is TaskState.PENDING:
-            self._pending[after.id] = after
+            self._wait_for_place(after)
             if writer is not Writer.SCHEDULER:
                 self._due.add(after.id)
             return
-        self._pending.pop(task.id, None)
+        self._wait_no_longer(task.id)
         self._due.discard(task.id)
         if not isinstance(after, Task) or after.state.terminal:
             self._let_go(task.id)
@@ -118,13 +121,23 @@ class Scheduler:
         if entry is not None:
             self._freed.add(entry.at)
 
+    def _wait_for_place(self, task: Task) -> None:
+        self._pending[task.id] = task
+        shape = self._shapes.of(task)
+        if shape.bonds or shape.partners or shape.volumes:
+            self._tied.add(task.id)
+
+    def _wait_no_longer(self, task_id: str) -> None:
+        self._pending.pop(task_id, None)
+        self._tied.discard(task_id)
+
     def _tied_to(self, placed: set[str]) -> Iterator[str]:
-        """Yield the pending tasks that have to be near tasks of the services *placed*, or beside them."""
-        for task in self._pending.values():
-            shape = self._shapes.of(task)
-            near = any(bond.service_id in placed for bond in shape.bonds)
-            if near or any(f"{task.app}/{partner}" in placed for partner in shape.partners):
-                yield task.id
+        """Yield the pending tasks that have to be near or beside tasks of services of which some were just placed."""
+        for task_id in self._tied:
+            shape = self._shapes.of(self._pending[task_id])
+            partners = {f"{shape.app}/{name}" for name in shape.partners}
+            if not placed.isdisjoint(partners.union(bond.service_id for bond in shape.bonds)):
+                yield task_id
 
     async def act(self) -> float | None:
         """Place what can be placed, so many in each transaction; the others keep what every node said of them."""
@@ -148,9 +161,10 @@ class Scheduler:
 
     def _in_units_with(self, due: set[str]) -> set[str]:
         """Return the pending tasks of apps in which some go together, so that no unit is decided in parts."""
+        if not self._tied:
+            return set()
         apps = {self._pending[key].app for key in due if key in self._pending}
-        shapes = ((task, self._shapes.of(task)) for task in self._pending.values() if task.app in apps)
-        tied = {task.app for task, shape in shapes if shape.partners or shape.volumes}
+        tied = apps & {self._pending[key].app for key in self._tied}
         return {task.id for task in self._pending.values() if task.app in tied} if tied else set()
 
     def _could_profit(self) -> set[str]:
@@ -187,7 +201,7 @@ class Scheduler:
         for volume_id, volume in written.volumes.items():
             self._fleet.put_volume(volume, volume_id)
         for task in written.tasks:
-            self._pending.pop(task.id, None)
+            self._wait_no_longer(task.id)
             if task.id in self._fleet.roster.entries:
                 self._fleet.put_task(task)
         gate.release()
