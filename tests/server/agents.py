@@ -29,8 +29,8 @@ replace = msgspec.structs.replace
 CHANGES = Codec(Changes)
 
 
-def names(node_id):
-    return names_of(Identity(cluster=CLUSTER, node_id=node_id, role=Role.AGENT))
+def names(node_id, role=Role.AGENT):
+    return names_of(Identity(cluster=CLUSTER, node_id=node_id, role=role))
 
 
 class Lease:
@@ -52,11 +52,12 @@ class Lease:
 class Office:
     """A manager that leads: a store, its commits, and a reception."""
 
-    def __init__(self, *nodes, epoch=1, world=None):
+    def __init__(self, *nodes, epoch=1, world=None, managers=()):
         self.world = world or World()
         self.presence = Presence(self.world.clock)
         self.epoch = epoch
         self.nodes = nodes or ("n1", "n2")
+        self.managers = managers
         self.links = []
         context = self.world.context
         self.reception = Reception(
@@ -87,9 +88,13 @@ class Office:
                 )
             )
             tx.put(ManagerMember(id="m1", api="m1:7443", sessions="m1:7444", approved_at=NOW))
-            for node_id in self.nodes:
+            for node_id in self.managers:
+                member = ManagerMember(id=node_id, api=f"{node_id}:7443", sessions=f"{node_id}:7444", approved_at=NOW)
+                tx.put(member)
+            for node_id in (*self.nodes, *self.managers):
                 shown = Certificate(serial=node_id, not_before=NOW - 1, not_after=NOW + 86_400, authority="1")
-                tx.put(Node(id=node_id, role="agent", certificates=(shown,)))
+                role = Role.MANAGER if node_id in self.managers else Role.AGENT
+                tx.put(Node(id=node_id, role=role.value, certificates=(shown,)))
 
         await self.world.store.update(Writer.API, write)
 
@@ -111,7 +116,8 @@ class Office:
     def join(self, handlers, node_id="n1", serial=None, **paths):
         """Return the dialling end of a link to a session that is served."""
         first = None
-        shown = (names(node_id), serial or node_id)
+        role = Role.MANAGER if node_id in self.managers else Role.AGENT
+        shown = (names(node_id, role), serial or node_id)
         session = RemoteSession(self.reception, *shown)
         first, second = pair(handlers, session.offer, self.world.clock, names=((), ()), serials=("", ""), **paths)
         self.links.append(second)

@@ -6,7 +6,7 @@ starts for it: assignments come whole again, and reports that were not answered 
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from pilothouse.agent.beats import Beats, Signs
 from pilothouse.agent.managers import Managers, wait_seconds
 from pilothouse.agent.offering import Answerer, offer
 from pilothouse.clock import Clock
-from pilothouse.errors import NotLeadingError, PilothouseError, SessionLostError
+from pilothouse.errors import NodeUnavailableError, NotLeadingError, PilothouseError, SessionLostError
 from pilothouse.link.interface import Handlers, Link
 from pilothouse.link.sockets import dial
 from pilothouse.log import event
@@ -131,6 +131,26 @@ class RemoteLink:
     async def _ask(self, method: Method, body: bytes) -> bytes:
         link = await self._any_link()
         return await link.ask(method.value, body)
+
+    async def ask(self, name: str, body: bytes = b"") -> bytes:
+        """Ask the manager that leads something on behalf of this machine's own manager; without a session, not at all.
+
+        Raises:
+            NodeUnavailableError: There is no session now.
+            SessionLostError: It ended first.
+        """
+        return await self._link_now().ask(name, body)
+
+    async def stream(self, name: str, body: bytes = b"") -> AsyncGenerator[bytes, None]:
+        """Yield the answers of the manager that leads; as `ask`."""
+        async with aclosing(self._link_now().stream(name, body)) as items:
+            async for item in items:
+                yield item
+
+    def _link_now(self) -> Link:
+        if self._link is None:
+            raise NodeUnavailableError("this manager has no session with the one that leads; try again in a moment")
+        return self._link
 
     async def _any_link(self) -> Link:
         while (link := self._link) is None:

@@ -118,6 +118,14 @@ class Adoption(Message, frozen=True, kw_only=True):
     task: Task
 
 
+class Relayed(Message, frozen=True, kw_only=True):
+    """A question to another node, asked by a manager that does not lead; *method* is one of `RELAYED`."""
+
+    node_id: str
+    method: str
+    body: bytes = b""
+
+
 class Renew(Message, frozen=True, kw_only=True):
     """A request for a new certificate; *request* is a PEM signing request by a new key."""
 
@@ -138,6 +146,8 @@ class Method(enum.Enum):
     (`Report`), TRAFFIC (tuple of TrafficReport), RENEW (Renew → Renewed), ASSIGNMENTS (nothing → stream of Changes).
     Manager to agent, once it was welcomed: IMAGE (`ImageQuestion` → stream of ImageProgress), LOGS (LogQuery → stream
     of LogLine), STATS (→ tuple of TaskUsage), FOREIGN (→ tuple of ForeignContainer), ADOPT (`Adoption` → nothing).
+    Manager to the manager that leads, in the session of its own machine's agent: RELAY (`Relayed` → the node's answer)
+    and RELAY_STREAM (`Relayed` → the node's stream).
     """
 
     HELLO = "hello"
@@ -152,3 +162,10 @@ class Method(enum.Enum):
     STATS = "stats"
     FOREIGN = "foreign"
     ADOPT = "adopt"
+    RELAY = "relay"
+    RELAY_STREAM = "relay-stream"
+
+
+# What one manager may have another ask of a node.
+RELAYED = frozenset({Method.STATS.value, Method.FOREIGN.value, Method.ADOPT.value})
+RELAYED_STREAMS = frozenset({Method.IMAGE.value, Method.LOGS.value})

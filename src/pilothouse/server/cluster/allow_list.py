@@ -10,10 +10,11 @@ from pilothouse.link.tls import Peer
 from pilothouse.model.base import Object
 from pilothouse.model.cluster import CLUSTER_ID, Authority, Cluster, ManagerMember, Role
 from pilothouse.model.identity import identity_of
-from pilothouse.model.objects import Node
+from pilothouse.model.objects import Node, NodeState
 from pilothouse.server.cluster.admission import admits, approved
 from pilothouse.store.interface import Change, Commit, ReadTx
 
+READY = NodeState.READY
 _KEPT: tuple[type[Object], ...] = (Node, ManagerMember, Authority, Cluster)
 
 
@@ -48,6 +49,11 @@ class AllowList:
         if not approved(node, member) or not admits(node, peer.serial, self._clock.now()):
             return None
         return Principal(kind="manager", id=node.id)
+
+    @property
+    def ready_nodes(self) -> tuple[str, ...]:
+        """The ids of the nodes that can be asked something, sorted."""
+        return tuple(sorted(n.id for n in self._known[Node].values() if isinstance(n, Node) and n.state is READY))
 
     def renewal_due(self, node_id: str) -> bool:
         """Whether a node should ask for another certificate now (`governance.identity.authority.rotation`)."""

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pilothouse.clock import Clock
 from pilothouse.control.nodes.liveness import Presence
-from pilothouse.errors import ConflictError, UnauthorizedError
+from pilothouse.errors import ConflictError, NodeUnavailableError, UnauthorizedError
 from pilothouse.governance.secrets.seal import Vault
 from pilothouse.log import event
 from pilothouse.model.cluster import Authority, Cluster, ManagerMember
@@ -22,6 +22,8 @@ from pilothouse.server.sessions.calls import Calls
 from pilothouse.server.sessions.intake import Intake
 from pilothouse.server.sessions.interface import NodeServices
 from pilothouse.server.sessions.registry import Nodes
+from pilothouse.server.sessions.relay import Asked
+from pilothouse.server.sessions.stub import NodeStub
 from pilothouse.store.interface import Commit, ReadTx, Store
 from pilothouse.supervise import Loop
 
@@ -165,6 +167,17 @@ class Reception:
             self._nodes.connect(visitor.node_id, services)
             self.kit.presence.arrive(visitor.node_id, local=False)
             event("info", "session.opened", node=visitor.node_id)
+
+    def link_of(self, node_id: str) -> Asked:
+        """Return the link to a node.
+
+        Raises:
+            NodeUnavailableError: It has no session over the network here.
+        """
+        services = self._nodes.of(node_id)
+        if not isinstance(services, NodeStub):
+            raise NodeUnavailableError(f"the node {node_id} is asked in the leader's own process only")
+        return services.link
 
     def leave(self, visitor: Visitor, reason: str) -> None:
         """Note that a connection ended; what another session of the same node began stays."""

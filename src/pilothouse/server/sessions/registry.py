@@ -1,7 +1,11 @@
 """Which nodes are connected, and how to ask each of them something."""
 
+from collections.abc import Callable
+
 from pilothouse.errors import NodeUnavailableError
 from pilothouse.server.sessions.interface import NodeServices
+from pilothouse.server.sessions.relay import Asked, Through
+from pilothouse.server.sessions.stub import NodeStub
 
 
 class Nodes:
@@ -9,6 +13,21 @@ class Nodes:
 
     def __init__(self) -> None:
         self._services: dict[str, NodeServices] = {}
+        self._leader: Asked | None = None
+        self._ready: Callable[[], tuple[str, ...]] = lambda: ()
+
+    def follow(self, leader: Asked, ready: Callable[[], tuple[str, ...]]) -> None:
+        """Have the manager that leads ask the nodes which have no session here.
+
+        Args:
+            leader: How it is asked.
+            ready: The ids of the nodes that can be asked, as far as the store knows.
+        """
+        self._leader, self._ready = leader, ready
+
+    def lead(self) -> None:
+        """Ask only the nodes that have a session here."""
+        self._leader = None
 
     def connect(self, node_id: str, services: NodeServices) -> None:
         """Let *services* answer for the node from now on."""
@@ -21,7 +40,7 @@ class Nodes:
     @property
     def connected(self) -> tuple[str, ...]:
         """The ids of the connected nodes, sorted."""
-        return tuple(sorted(self._services))
+        return tuple(sorted({*self._services, *(self._ready() if self._leader is not None else ())}))
 
     def of(self, node_id: str) -> NodeServices:
         """Return the services of one node.
@@ -30,6 +49,8 @@ class Nodes:
             NodeUnavailableError: It is not connected.
         """
         found = self._services.get(node_id)
+        if found is None and self._leader is not None and node_id:
+            return NodeStub(node_id, Through(node_id, self._leader))
         if found is None:
             raise NodeUnavailableError(f"the node {node_id or '(none)'} is not connected; try again in a few seconds")
         return found
@@ -41,5 +62,5 @@ class Nodes:
             NodeUnavailableError: No node is connected.
         """
         for node_id in self.connected:
-            return node_id, self._services[node_id]
+            return node_id, self.of(node_id)
         raise NodeUnavailableError("no node is connected, so no image can be looked for; try again in a few seconds")

@@ -12,7 +12,8 @@ from pilothouse.control.nodes.timers import LEASE_SECONDS, beat_seconds
 from pilothouse.errors import InvalidRequestError, NotLeadingError, SessionLostError, UnauthorizedError
 from pilothouse.governance.identity.authority.rotation import must_renew
 from pilothouse.link.interface import Link, Offer
-from pilothouse.model.cluster import Authority
+from pilothouse.model.cluster import Authority, Role
+from pilothouse.model.identity import identity_of
 from pilothouse.model.objects import Node, NodeDescription
 from pilothouse.model.patch import delta, stripped, whole
 from pilothouse.model.session import PROTOCOL, Beat, BeatAnswer, Changes, Hello, Method, Renew, Report, Welcome
@@ -25,6 +26,7 @@ from pilothouse.server.sessions.attach import assignment_of
 from pilothouse.server.sessions.calls import Bell
 from pilothouse.server.sessions.reception import Reception
 from pilothouse.server.sessions.records import write_description, write_traffic
+from pilothouse.server.sessions.relay import relaying
 from pilothouse.server.sessions.stub import NodeStub
 from pilothouse.server.sessions.takeover import adopting, take_over
 from pilothouse.store.interface import ReadTx
@@ -57,8 +59,10 @@ class RemoteSession:
         self.heard_at = self._kit.clock.monotonic()
         self._link: Link | None = None
         self._stub: NodeStub | None = None
+        relay = relaying(reception.link_of, self._check_manager)
         self.offer = Offer(
             answers={
+                **relay.answers,
                 Method.HELLO.value: self._hello,
                 Method.BEAT.value: self._welcomed(self._beat),
                 Method.DESCRIBE.value: self._welcomed(self._describe),
@@ -66,7 +70,7 @@ class RemoteSession:
                 Method.TRAFFIC.value: self._welcomed(self._traffic),
                 Method.RENEW.value: self._welcomed(self._renew),
             },
-            streams={Method.ASSIGNMENTS.value: self._assignments},
+            streams={**relay.streams, Method.ASSIGNMENTS.value: self._assignments},
         )
 
     async def run(self, link: Link) -> None:
@@ -100,6 +104,17 @@ class RemoteSession:
     def _check_welcomed(self) -> None:
         if self._stub is None:
             raise UnauthorizedError("nothing is answered on this session before hello was said and accepted")
+
+    def _check_manager(self) -> None:
+        """Accept a manager: a certificate with a manager's name is issued once it was approved, and can be taken back.
+
+        Raises:
+            UnauthorizedError: It is an agent, or has not said hello.
+        """
+        self._check_welcomed()
+        identity = identity_of(self.names)
+        if identity is None or identity.role is not Role.MANAGER:
+            raise UnauthorizedError("only managers have nodes asked by the manager that leads")
 
     async def _hello(self, body: bytes) -> bytes:
         hello = _HELLO.decode(body)

@@ -7,11 +7,11 @@ from typing import TypeVar
 import msgspec
 
 from pilothouse.errors import NodeUnavailableError, SessionLostError
-from pilothouse.link.interface import Link
 from pilothouse.model.objects import Task
 from pilothouse.model.session import Adoption, ImageQuestion, Method
 from pilothouse.model.skew import Codec
 from pilothouse.model.wire import ForeignContainer, ImageProgress, LogLine, LogQuery, TaskUsage
+from pilothouse.server.sessions.relay import Asked
 
 _PROGRESS = Codec(ImageProgress)
 _LINE = Codec(LogLine)
@@ -22,11 +22,15 @@ V = TypeVar("V")
 
 
 class NodeStub:
-    """The services of one node, for as long as its session lasts; then it raises NodeUnavailableError."""
+    """The services of one node, for as long as its session lasts; then it raises NodeUnavailableError.
 
-    def __init__(self, node_id: str, link: Link) -> None:
+    Attributes:
+        link: What is asked.
+    """
+
+    def __init__(self, node_id: str, link: Asked) -> None:
+        self.link = link
         self._node_id = node_id
-        self._link = link
 
     async def ensure_image(self, ref: str, policy: str, platform: str = "") -> AsyncIterator[ImageProgress]:
         question = _encode(ImageQuestion(ref=ref, policy=policy, platform=platform))
@@ -48,13 +52,13 @@ class NodeStub:
 
     async def _ask(self, method: Method, body: bytes = b"") -> bytes:
         try:
-            return await self._link.ask(method.value, body)
+            return await self.link.ask(method.value, body)
         except SessionLostError as error:
             raise self._gone(error) from error
 
     async def _stream(self, method: Method, body: bytes, codec: Codec[V]) -> AsyncIterator[V]:
         try:
-            async with aclosing(self._link.stream(method.value, body)) as items:
+            async with aclosing(self.link.stream(method.value, body)) as items:
                 async for item in items:
                     yield codec.decode(item)
         except SessionLostError as error:
