@@ -272,8 +272,10 @@ def test_one_service_is_divided_as_one_by_one(nodes, pending, before):
     left = slow.place_all(pending[before:])
     outcome = decide(nodes, pending[before:], first)
     assert len(outcome.left) == len(left)
-    for key in (lambda each: each.id, lambda each: actual(ZONE, each)):
-        at = {each.id: key(each) for each in nodes}
+    # Which zone is not asked for is left to chance; how many on each node is not.
+    levels = ["node.id", *(each.level for each in pending[0].spec.placement.spread)]
+    for level in levels:
+        at = {each.id: actual(level, each) for each in nodes}
         fast = collections.Counter(at[t.node_id] for t in (*first, *outcome.placed))
         assert sorted(fast.values()) == sorted(collections.Counter(at[t.node_id] for t in slow.tasks).values())
 
