@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import signal
+import sys
 
 from tests.engine import until
 
@@ -76,11 +77,16 @@ class Cluster:
         path = self.manager.file("compose.yaml", text)
         return self.manager.pilothouse("up", "-f", path, *arguments, **options)
 
-    def reinstall(self, host):
-        """Have *host* leave and join again, as a machine that was set up anew: what it did before is not remembered."""
-        host.pilothouse("agent", "stop")
+    def part(self, host, *command):
+        """Take *host* out of the cluster, with its own `pilothouse` or *command*."""
+        own = command or (sys.executable, "-m", "pilothouse")
+        host.run(*own, "agent", "stop")
         self.manager.pilothouse("node", "remove", host.name, "--force")
-        host.pilothouse("leave")
+        host.run(*own, "leave")
+
+    def reinstall(self, host):
+        """Have *host* leave and join again, as a machine that was set up anew: that it was lost is not remembered."""
+        self.part(host)
         self.join(host)
         self.wait_ready(host)
 

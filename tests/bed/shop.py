@@ -20,16 +20,17 @@ services:
       placement: {{constraints: [node.hostname != h1]}}
     ports: ["9009:9009/udp"]
 """
+_SERVICE = "com.docker.compose.service"
 STATELESS_SECONDS = 12.0
 FENCED_SECONDS = 20.0
 STALE_SECONDS = 3.0
 
 
-def containers(host):
-    """Return when each container of the app on *host* was started, by its id."""
+def containers(host, service=""):
+    """Return when each running container of the app, or of one service, on *host* was started, by its id."""
     found = {}
     for each in host.request("GET", "/containers/json")[1]:
         status, seen = host.request("GET", f"/containers/{each['Id']}/json")
-        if status == 200 and seen["State"]["Running"]:
+        if status == 200 and seen["State"]["Running"] and service in {"", each["Labels"][_SERVICE]}:
             found[each["Id"]] = seen["State"]["StartedAt"]
     return found
