@@ -119,8 +119,23 @@ def _listed(operations):
     return head
 
 
+def _telling(operations):
+    """Leave out changes whose answer was lost and whose value nobody read: they may as well not have happened yet.
+
+    Where values are compared this does not hold: a comparison that failed may have seen such a value.
+    """
+    if any(operation.what == "cas" for operation in operations):
+        return list(operations)
+    read = set()
+    for operation in operations:
+        if operation.what == "read":
+            read.update(operation.answer if isinstance(operation.answer, tuple) else [operation.answer])
+    return [each for each in operations if each.answer is not LOST or each.argument in read]
+
+
 def check(model, operations):
-    """Return the verdict on one object's history."""
+    """Return the verdict on one object's history, in which each value is written once."""
+    operations = _telling(operations)
     head = _listed(operations)
     state, done, taken = model.start, 0, []
     seen = {(0, state)}

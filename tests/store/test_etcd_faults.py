@@ -95,19 +95,22 @@ async def test_without_a_majority_writes_fail_soon_and_reads_go_on_flagged(clust
     await store.close()
 
 
-async def break_things(cluster, chance, until):
-    """Kill and stop one member after the other, mostly one at a time, until *until* is set; then mend everything."""
+async def break_things(cluster, chance, until, *, mend=True):
+    """Kill and stop one member after the other, mostly one at a time, until *until* is set.
+
+    What was killed is started again here, unless somebody else does that (*mend* is False).
+    """
     while not until.is_set():
         await CLOCK.sleep(0.5 + 2 * chance.random())
         numbers = chance.sample(range(3), 2 if chance.random() < 0.25 else 1)
         kill = chance.random() < 0.5
-        for number in numbers:
+        for number in [each for each in numbers if cluster.members[each].find()]:
             cluster.signal(number, signal.SIGKILL if kill else signal.SIGSTOP)
         await CLOCK.sleep(0.3 + 3 * chance.random())
         for number in numbers:
-            if kill:
+            if kill and mend:
                 await cluster.members[number].ensure()
-            else:
+            elif cluster.members[number].find():
                 cluster.signal(number, signal.SIGCONT)
 
 

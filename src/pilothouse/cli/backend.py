@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from pilothouse.cli import membership
 from pilothouse.clock import Clock
-from pilothouse.errors import PilothouseError, StoreUnavailableError
+from pilothouse.errors import ConflictError, PilothouseError, StoreUnavailableError
 from pilothouse.ids import Ids
 from pilothouse.log import event
 from pilothouse.model.base import Value
@@ -81,8 +82,13 @@ async def open_backend(data: pathlib.Path, clock: Clock, ids: Ids, environment: 
     Raises:
         StoreUnavailableError: It cannot be opened; among others most members do not answer.
         StoreCorruptError: It is damaged.
+        ConflictError: This machine joined a cluster as a manager and has no share of its state yet.
     """
     if not uses_members(data):
+        if membership.load(data) is not None and not any((data / name).exists() for name in (FILE, RESTORED)):
+            raise ConflictError(
+                "this machine joined a cluster and has no share of its state yet: `pilothouse store join` gives it one"
+            )
         store = await SQLiteStore.open(data, clock)
         return Backend("sqlite", store, LocalElection(store), store)
     return await _open_members(data, clock, ids, environment)
@@ -96,7 +102,8 @@ async def _open_members(data: pathlib.Path, clock: Clock, ids: Ids, environment:
     from pilothouse.store.etcd.store import EtcdStore  # noqa: PLC0415
 
     member = Member(data / MEMBER, find_binary(environment), clock)
-    await member.ensure()
+    running = await member.ensure()
+    event("info", "store.member_runs", pid=running.pid, directory=str(member.directory))
     client = client_of(member, clock)
     store = await EtcdStore.open(client, clock, ids)
     election = EtcdElection(store, clock, ids)
@@ -104,10 +111,12 @@ async def _open_members(data: pathlib.Path, clock: Clock, ids: Ids, environment:
 
     async def attend() -> None:
         """Have the member run, and know where the others are."""
-        looks = 0
+        looks, known = 0, running
         while True:
             try:
-                await member.ensure()
+                if (now := await member.ensure()) != known:
+                    event("warning", "store.member_restarted", pid=now.pid)
+                    known = now
                 if looks % _REFRESH_LOOKS == 0:
                     await _refresh()
                 looks += 1

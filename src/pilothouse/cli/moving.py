@@ -6,17 +6,18 @@ compared. Interrupted before that, nothing has changed, and the move is repeated
 """
 
 import asyncio
-import contextlib
 import pathlib
 import shutil
 from collections.abc import Mapping
 
-import msgspec
-
+from pilothouse.cli import membership
 from pilothouse.cli.backend import MEMBER, REPLACED_MEMBER, Moved, uses_members
 from pilothouse.clock import Clock, SystemClock
 from pilothouse.errors import ConflictError, InvalidRequestError, StoreUnavailableError
 from pilothouse.ids import Ids, SystemIds
+from pilothouse.link.credentials import AUTHORITIES, CERTIFICATE, DIRECTORY
+from pilothouse.link.credentials import KEY as NODE_KEY
+from pilothouse.model.addresses import member_addresses
 from pilothouse.model.base import Value
 from pilothouse.store import backup
 from pilothouse.store.copy import Whole, read_directory, write_file
@@ -24,16 +25,13 @@ from pilothouse.store.database import Database
 from pilothouse.store.directory import FILE, KEY, LOCK, REPLACED, REPLACED_KEY, sync_directory
 from pilothouse.store.etcd.install import read_whole, say_moved, write_whole
 from pilothouse.store.etcd.layout import Layout
-from pilothouse.store.etcd.member import CLIENT_OFFSET, PEER_OFFSET, Member, Settings, client_of, find_binary
+from pilothouse.store.etcd.member import Member, Settings, client_of, find_binary
 
 MIGRATED = "store.db.migrated"
 _MOVING = "store.db.moving"
 _RESTORING = ".restoring"
 HERE = "the file store.db"
-_MEMBERSHIP = "membership.json"
-_PKI = "pki"
 _LOOPBACK = "127.0.0.1"
-_API_PORT = 7443
 _MANAGER = "manager"
 
 
@@ -147,7 +145,7 @@ class Mover:
             here.rename(aside)
         member = Member(here, self._binary, self._clock)
         try:
-            member.configure(_settings(place))
+            member.configure(settings_of(place))
             await self._fill(member, whole)
         except BaseException:
             await member.remove()
@@ -217,44 +215,32 @@ def place_of(data: pathlib.Path, advertise: str) -> Place:
     Raises:
         InvalidRequestError: *advertise* is not HOST or HOST:PORT.
     """
-    known = _Joined()
-    with contextlib.suppress(FileNotFoundError):
-        known = msgspec.json.decode((data / _MEMBERSHIP).read_bytes(), type=_Joined)
-    host, _, port = (advertise or known.advertise or _LOOPBACK).partition(":")
-    if not host or (port and not port.isdigit()):
-        raise InvalidRequestError(
-            f"{advertise!r} is not HOST or HOST:PORT; write for example 10.0.0.5 or 10.0.0.5:7443"
-        )
-    api = int(port or _API_PORT)
+    known = membership.load(data)
+    advertised = advertise or (known.advertise if known is not None else "") or _LOOPBACK
+    peer, client = member_addresses(advertised)
     return Place(
-        name=known.node_id or _MANAGER,
-        peer=f"{host}:{api + PEER_OFFSET}",
-        client=f"{host}:{api + CLIENT_OFFSET}",
-        cluster=known.cluster or "pilothouse",
-        pki=str(data / _PKI) if (data / _PKI).exists() else "",
+        name=known.node_id if known is not None else _MANAGER,
+        peer=peer,
+        client=client,
+        cluster=known.cluster if known is not None else "pilothouse",
+        pki=str(data / DIRECTORY) if (data / DIRECTORY).exists() else "",
     )
-
-
-class _Joined(msgspec.Struct, frozen=True):
-    """What membership.json says that matters here."""
-
-    node_id: str = ""
-    cluster: str = ""
-    advertise: str = ""
 
 
 def _mover(data: pathlib.Path, environment: Mapping[str, str]) -> Mover:
     return Mover(data, environment, SystemClock(), SystemIds())
 
 
-def _settings(place: Place) -> Settings:
-    paths = [str(pathlib.Path(place.pki, name)) for name in ("authorities.pem", "node.pem", "node.key")]
-    authorities, certificate, key = paths if place.pki else ("", "", "")
+def settings_of(place: Place, others: Mapping[str, str] | None = None) -> Settings:
+    """Return the configuration of a member at *place*; with *others*, it joins these, by name."""
+    files = [str(pathlib.Path(place.pki, name)) for name in (AUTHORITIES, CERTIFICATE, NODE_KEY)]
+    authorities, certificate, key = files if place.pki else ("", "", "")
     return Settings(
         name=place.name,
         peer=place.peer,
         client=place.client,
-        cluster={place.name: place.peer},
+        cluster={**(others or {}), place.name: place.peer},
+        joins=others is not None,
         cluster_name=place.cluster,
         authorities=authorities,
         certificate=certificate,

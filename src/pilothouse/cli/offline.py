@@ -65,10 +65,28 @@ def migrate(places: Places, *, to: str, advertise: str | None) -> None:
         _say(places, "was moved into store.db:", moving.to_file(data, os.environ))
 
 
+def become_manager(places: Places) -> None:
+    """Give this machine a member of the replicated store, and say so.
+
+    Raises:
+        ConflictError: An agent or a server runs, or the machine is not approved as a manager yet.
+        NotClusteredError: It did not join as a manager.
+        ServerUnavailableError, StoreUnavailableError: No manager answers, or etcd does not start.
+    """
+    _check_stopped(places)
+    from pilothouse.cli import becoming  # noqa: PLC0415 - one host need not pay for etcd's protocol
+
+    node = becoming.become_manager(pathlib.Path(places.data), os.environ)
+    output.line(f"{node} is a manager: `pilothouse server start` starts its server")
+
+
 def _check_stopped(places: Places) -> None:
     pid = lifecycle.running_pid(places)
     if pid is not None:
-        raise ConflictError(f"the server runs (process {pid}): stop it first with `pilothouse server stop`")
+        raise ConflictError(
+            f"a server or an agent runs (process {pid}): stop it first with `pilothouse server stop` or "
+            "`pilothouse agent stop`"
+        )
 
 
 def _say(places: Places, said: str, moved: Moved) -> None:

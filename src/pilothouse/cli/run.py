@@ -32,6 +32,7 @@ from pilothouse.errors import (
     PilothouseError,
     ServerUnavailableError,
     TermOverError,
+    UnavailableError,
     UserError,
 )
 from pilothouse.governance.secrets.seal import load_vault
@@ -45,6 +46,7 @@ from pilothouse.supervise import run_term
 _TERMS = 5
 """So many terms in a row may die young before the process gives up and says so."""
 _YOUNG_SECONDS = 60.0
+_BETWEEN_TERMS_SECONDS = 0.5
 
 
 def main(places: Places, environment: Mapping[str, str], tcp: TcpPlace | None = None) -> None:
@@ -146,7 +148,7 @@ class Term:
             async with asyncio.TaskGroup() as group:
                 always = {**backend.loops, **manager.always(), "doors": lambda: doors.run(manager)}
                 attending = group.create_task(run_term(always), name="always")
-                term = group.create_task(self._lead(backend, manager, engine, doors, leading), name="term")
+                term = group.create_task(self._lead_again(backend, manager, engine, doors, leading), name="term")
                 if not backend.shared:
                     # Nobody else can lead, so who asks the API finds the node there.
                     await leading.wait()
@@ -164,6 +166,23 @@ class Term:
             await manager.listener.close(grace_seconds=0.5)
             return _first(group_error)
         return None
+
+    async def _lead_again(
+        self, backend: Backend, manager: Manager, engine: DockerEngine, doors: Doors, leading: asyncio.Event
+    ) -> None:
+        """Run one term after the other. Where other managers may lead meanwhile, the API goes on in between.
+
+        Raises:
+            ExceptionGroup: A term died of something else than that it is over, or nobody else can lead.
+        """
+        while True:
+            try:
+                await self._lead(backend, manager, engine, doors, leading)
+            except* (UnavailableError, TermOverError) as ended:
+                if not backend.shared:
+                    raise
+                log.event("warning", "term.ended", error=str(_first(ended)))
+            await self._clock.sleep(_BETWEEN_TERMS_SECONDS)
 
     async def _lead(
         self, backend: Backend, manager: Manager, engine: DockerEngine, doors: Doors, leading: asyncio.Event

@@ -53,3 +53,19 @@ def manager_addresses(advertise: str) -> tuple[str, str]:
     """
     host, port = split_address(advertise)
     return join_address(host, port), join_address(host, port + SESSIONS_OFFSET)
+
+
+def member_addresses(advertise: str) -> tuple[str, str]:
+    """Return "HOST:PORT" of a manager's member of the replicated store, as other members and as managers reach it.
+
+    Raises:
+        InvalidRequestError: *advertise* is no address.
+    """
+    host, port = split_address(advertise)
+    return join_address(host, port + PEER_OFFSET), join_address(host, port + CLIENT_OFFSET)
+
+
+def api_address(sessions: str) -> str:
+    """Return "HOST:PORT" of the API of the manager whose listener for agents is at *sessions*."""
+    host, port = split_address(sessions)
+    return join_address(host, port - SESSIONS_OFFSET)

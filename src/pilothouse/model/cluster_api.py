@@ -113,6 +113,26 @@ class JoinAnswer(Value, frozen=True, kw_only=True):
     warning: str = ""
 
 
+class StoreAdmission(Value, frozen=True, kw_only=True):
+    """What a machine needs that becomes a manager: where the store's members are, and the key of the secrets.
+
+    Attributes:
+        cluster: "HOST:PORT" of every member for the others, by name, its own included.
+        clients: URLs where managers reach the members that run.
+        key: Opens the platform's sealed secrets.
+        promoted: Its own member has its vote; before that it follows only.
+    """
+
+    cluster: dict[str, str]
+    clients: tuple[str, ...]
+    key: bytes
+    promoted: bool
+
+    def __repr__(self) -> str:
+        """Leave the key out, so that no log line can hold it."""
+        return f"StoreAdmission(cluster={self.cluster!r}, promoted={self.promoted!r})"
+
+
 class MaintenanceRequest(Value, frozen=True, kw_only=True):
     """A drain that ends by itself; see `model.objects.Maintenance`. Times are seconds from now."""
 

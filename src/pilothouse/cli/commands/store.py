@@ -79,3 +79,18 @@ def migrate(*, to: str, advertise: str | None, data: str | None, run: str | None
     """
     # By name: commands know the HTTP client and nothing else; stores are known there alone.
     importlib.import_module(_OFFLINE).migrate(places(os.environ, data=data, run=run), to=to, advertise=advertise)
+
+
+@command(
+    "join",
+    group=store,
+    examples=[("pilothouse store join", "on a machine that joined as a manager and was approved")],
+)
+@options.directories
+def join(*, data: str | None, run: str | None) -> None:
+    """Make this machine a manager: give it a member of the store, and wait until it has its vote.
+
+    Before: `pilothouse join` with a manager's token, `pilothouse node approve` on a manager, `pilothouse agent stop`
+    here. After: `pilothouse server start`. Repeating it is fine.
+    """
+    importlib.import_module(_OFFLINE).become_manager(places(os.environ, data=data, run=run))

@@ -50,6 +50,14 @@ class Replicated(Protocol):
         """Return which manager leads."""
         ...
 
+    async def admit(self, name: str, peer: str) -> tuple[dict[str, str], tuple[str, ...], bool]:
+        """Let a member in; see `store.etcd.keeping`."""
+        ...
+
+    async def dismiss(self, name: str) -> None:
+        """Take a member out."""
+        ...
+
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """The manager as the API sees it.

@@ -12,6 +12,7 @@ from pilothouse.model.api import Page
 from pilothouse.model.cluster_api import NodePatch
 from pilothouse.model.objects import FieldChange, Node, NodeSpec
 from pilothouse.model.states import Writer
+from pilothouse.server.api.context import Replicated
 from pilothouse.server.api.lists import all_of
 from pilothouse.server.api.route import Call, NoQuery, Paged, Query, Route
 from pilothouse.server.cluster import nodes
@@ -52,7 +53,10 @@ async def remove(call: Call[Removal, None]) -> Node:
         record(tx, _entry(call, "node.remove", now, "although it may have tasks" if force else ""))
         return gone
 
-    return await call.context.store.update(Writer.API, write)
+    gone = await call.context.store.update(Writer.API, write)
+    if isinstance(call.context.keeping, Replicated):
+        await call.context.keeping.dismiss(gone.id)
+    return gone
 
 
 async def rotate(call: Call[NoQuery, None]) -> Node:

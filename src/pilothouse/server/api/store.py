@@ -4,14 +4,20 @@ import asyncio
 import pathlib
 import tempfile
 
-from pilothouse.errors import InvalidRequestError, PilothouseError
+import msgspec
+
+from pilothouse.errors import ConflictError, InvalidRequestError, PilothouseError, PolicyDeniedError
 from pilothouse.governance.audit.record import Entry, record
 from pilothouse.governance.identity.permissions import Permission
+from pilothouse.governance.secrets.seal import KEY_FILE
+from pilothouse.model.addresses import member_addresses
 from pilothouse.model.api import CheckResult, StoreStatus
+from pilothouse.model.cluster import ManagerMember
+from pilothouse.model.cluster_api import StoreAdmission
 from pilothouse.model.states import Writer
 from pilothouse.server.api.context import Context, Keeping, Replicated
 from pilothouse.server.api.route import BYTES, Call, NoQuery, Route, Stream, Write
-from pilothouse.store.interface import Leader, Staleness
+from pilothouse.store.interface import Leader, Staleness, WriteTx
 
 CHUNK = 256 * 1024
 
@@ -76,6 +82,47 @@ async def status(call: Call[NoQuery, None]) -> StoreStatus:
     )
 
 
+async def admit(call: Call[NoQuery, None]) -> StoreAdmission:
+    """Let the calling manager's own member in, and hand out what a manager needs; asked again, give it its vote.
+
+    Raises:
+        PolicyDeniedError: The caller is not an approved manager that shows its certificate.
+        ConflictError: The state is not shared yet.
+        QuorumLostError: Most members cannot be reached.
+    """
+    context, principal = call.context, call.principal
+    if principal.kind != "manager":
+        raise PolicyDeniedError("only a machine that shows a manager's certificate can become a manager")
+    if not isinstance(context.keeping, Replicated) or context.data_directory is None:
+        raise ConflictError(
+            "the state is in a file of this host: stop the server, run `pilothouse store migrate --to etcd`, start it "
+            "again; then other managers can join"
+        )
+    member = await context.store.view(lambda tx: tx.get(ManagerMember, principal.id))
+    if member is None or member.approved_at is None:
+        raise PolicyDeniedError(f"{principal.id} is not approved as a manager: pilothouse node approve {principal.id}")
+    peer, client = member_addresses(member.api)
+    cluster, clients, promoted = await context.keeping.admit(principal.id, peer)
+    entry = Entry(
+        at=context.clock.now(),
+        principal=str(principal),
+        action="store.admit",
+        object=f"node/{principal.id}",
+        summary="a member of the store, with its vote" if promoted else "a member of the store that follows",
+        request_id=call.request_id,
+    )
+    await context.store.update(Writer.API, lambda tx: _admitted(tx, principal.id, peer, client, entry))
+    key = await asyncio.to_thread((context.data_directory / KEY_FILE).read_bytes)
+    return StoreAdmission(cluster=cluster, clients=clients, key=key, promoted=promoted)
+
+
+def _admitted(tx: WriteTx, name: str, peer: str, client: str, entry: Entry) -> None:
+    member = tx.get(ManagerMember, name)
+    if member is not None:
+        tx.put(msgspec.structs.replace(member, peer=f"https://{peer}", client=f"https://{client}"))
+    record(tx, entry)
+
+
 def _keeping(context: Context) -> Keeping:
     if context.keeping is None or context.data_directory is None:
         raise InvalidRequestError("this server keeps its state in memory, so there is nothing to copy")
@@ -109,5 +156,15 @@ ROUTES = (
         permission=Permission.SERVER_READ,
         handler=status,
         answer=StoreStatus,
+    ),
+    Route(
+        method="POST",
+        path="/v1/store/members",
+        name="store.admit",
+        summary="Let the calling manager's member of the replicated store in; asked again, give it its vote",
+        permission=Permission.CLUSTER_ADMIN,
+        handler=admit,
+        answer=StoreAdmission,
+        errors=(ConflictError, PolicyDeniedError),
     ),
 )

@@ -7,7 +7,8 @@ from pilothouse.governance.identity.authority.make import cross_sign, make_autho
 from pilothouse.governance.identity.authority.rotation import chain, signer
 from pilothouse.governance.secrets.seal import Vault
 from pilothouse.link.credentials import bundle, der_of
-from pilothouse.model.cluster import Authority, AuthorityState
+from pilothouse.model.addresses import split_address
+from pilothouse.model.cluster import Authority, AuthorityState, ManagerMember
 from pilothouse.model.cluster_api import AuthorityView
 from pilothouse.model.identity import Identity
 from pilothouse.store.interface import ReadTx
@@ -64,7 +65,9 @@ def certify(tx: ReadTx, vault: Vault, request: str, identity: Identity, now: flo
     """
     active = signer(every(tx))
     key = _open(vault, identity.cluster, active)
-    made = issue(request, identity, active.id, active.certificate, key, now)
+    member = tx.get(ManagerMember, identity.node_id)
+    host = "" if member is None else split_address(member.api)[0]
+    made = issue(request, identity, active.id, active.certificate, key, now, host)
     return Issued(text=chain(made.text, active), certificate=made.certificate)
 
 

@@ -3,12 +3,12 @@
 import asyncio
 import pathlib
 
-from pilothouse.errors import PilothouseError, QuorumLostError
+from pilothouse.errors import ConflictError, PilothouseError, QuorumLostError
 from pilothouse.model.api import Finding, StoreMember
 from pilothouse.store.backup import write_backup_of
 from pilothouse.store.etcd.election import EtcdElection
 from pilothouse.store.etcd.install import read_whole
-from pilothouse.store.etcd.membership import findings, status
+from pilothouse.store.etcd.membership import add, findings, promote, remove, status
 from pilothouse.store.etcd.store import EtcdStore
 from pilothouse.store.interface import Leader
 
@@ -59,3 +59,42 @@ class EtcdKeeping:
     async def leader(self) -> Leader | None:
         """Return which manager leads."""
         return await self._election.leader()
+
+    async def admit(self, name: str, peer: str) -> tuple[dict[str, str], tuple[str, ...], bool]:
+        """Let the member *name* at "HOST:PORT" *peer* in; asked again once it runs, give it its vote.
+
+        Returns:
+            Every member's peer address by name, the URLs of clients, and whether it has its vote.
+
+        Raises:
+            ConflictError: The members prove nothing to each other, so none can be added from elsewhere; or another has
+                that place.
+            QuorumLostError: Most members cannot be reached.
+        """
+        url = f"https://{peer}"
+        members = await self.members()
+        if any(each.startswith("http://") for member in members for each in member.peers):
+            raise ConflictError(
+                "the store's members were set up before there was a cluster, and only this machine reaches them: stop "
+                "the server, run `pilothouse store migrate --to sqlite`, then `pilothouse store migrate --to etcd`"
+            )
+        known = next((each for each in members if url in each.peers), None)
+        if known is None or not known.name:
+            await add(self._store.client, url)
+            promoted = False
+        elif known.name != name:
+            raise ConflictError(f"the member at {peer} is {known.name}'s; remove that node first")
+        else:
+            promoted = not known.learner or await promote(self._store.client, known.id)
+        places = {each.name: each.peers[0].removeprefix("https://") for each in members if each.name}
+        return {**places, name: peer}, tuple(each.clients[0] for each in members if each.clients), promoted
+
+    async def dismiss(self, name: str) -> None:
+        """Take the member *name* out; one that is gone is fine.
+
+        Raises:
+            QuorumLostError: Most members cannot be reached.
+        """
+        for each in await self.members():
+            if each.name == name:
+                await remove(self._store.client, each.id)

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from pilothouse import log
 from pilothouse.clock import Clock
 from pilothouse.errors import InvalidRequestError, StoreUnavailableError
+from pilothouse.model.identity import SERVER_NAME
 from pilothouse.store.directory import private_file, sync_directory
 from pilothouse.store.etcd.client import EtcdClient, Security, plain, read_security
 
@@ -26,12 +26,6 @@ MISSING = (
     "etcd, which keeps the state of several managers, is not installed: install etcd-server 3.4 or newer (3.5.28 or "
     f"newer is recommended), or set {VARIABLE} to the path of its program"
 )
-SERVER_NAME = "manager.pilothouse.internal"
-"""What every manager's certificate is for, whatever its address."""
-
-PEER_OFFSET, CLIENT_OFFSET = 2, 3
-"""From the port of a manager's API to those of its member."""
-
 MAX_OPERATIONS = 8192
 MAX_REQUEST_BYTES = 16 << 20
 QUOTA_BYTES = 4 << 30
@@ -124,6 +118,8 @@ def arguments(settings: Settings, data: pathlib.Path) -> list[str]:
             chosen[f"{kind}key-file"] = settings.key
             chosen[f"{kind}trusted-ca-file"] = settings.authorities
             chosen[f"{kind}client-cert-auth"] = "true"
+            # Agents have certificates of the same authority, and no business here.
+        chosen["client-cert-allowed-hostname"] = chosen["peer-cert-allowed-hostname"] = SERVER_NAME
         # A member calls from any address of its machine; what it may do is told by the authority of its certificate.
         chosen["experimental-peer-skip-client-san-verification"] = "true"
     return [f"--{name}={value}" for name, value in chosen.items()]
@@ -243,7 +239,6 @@ class Member:
             )
         running = Running(pid, began, build)
         self._write(_PROCESS, msgspec.json.encode(running))
-        log.event("info", "store.member_started", pid=running.pid, binary=self._binary)
         return running
 
     def _write(self, name: str, content: bytes) -> None:

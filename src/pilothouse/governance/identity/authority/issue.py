@@ -1,5 +1,7 @@
 """Issues a node's certificate for a signing request: the key is the node's, everything else the authority decides."""
 
+import ipaddress
+
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
@@ -26,8 +28,12 @@ class Issued(Value, frozen=True, kw_only=True):
     certificate: Certificate
 
 
-def issue(request: str, identity: Identity, authority_id: str, authority: str, key: bytes, now: float) -> Issued:
+def issue(
+    request: str, identity: Identity, authority_id: str, authority: str, key: bytes, now: float, host: str = ""
+) -> Issued:
     """Return a certificate for the key in *request*; names and wishes in the request are ignored.
+
+    A manager's also names the *host* it is at: members of the replicated store check that of each other.
 
     It is valid from five minutes ago for 24 hours from now, or as long as the authority is.
 
@@ -41,6 +47,8 @@ def issue(request: str, identity: Identity, authority_id: str, authority: str, k
     if identity.role is Role.MANAGER:
         purposes.append(ExtendedKeyUsageOID.SERVER_AUTH)
         names.append(x509.DNSName(SERVER_NAME))
+        if host:
+            names.append(_host(host))
     certificate = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, identity.node_id)]))
@@ -66,6 +74,13 @@ def issue(request: str, identity: Identity, authority_id: str, authority: str, k
             authority=authority_id,
         ),
     )
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def issued_at(certificate: Certificate) -> float:
