@@ -1,0 +1,171 @@
+"""Members and managers prove who they are, and a machine that was approved becomes a manager."""
+
+import asyncio
+import os
+
+import pytest
+
+from pilothouse.cli import becoming, joining
+from pilothouse.cli.moving import Mover, place_of
+from pilothouse.cli.places import places
+from pilothouse.errors import ConflictError, StoreUnavailableError
+from pilothouse.governance.identity.authority.issue import issue
+from pilothouse.governance.secrets.seal import load_vault
+from pilothouse.link.credentials import Credentials, new_request
+from pilothouse.model.cluster import Role
+from pilothouse.model.identity import SERVER_NAME, Identity
+from pilothouse.model.states import Writer
+from pilothouse.server.cluster.renewing import renew
+from pilothouse.store.conformance import sample_task
+from pilothouse.store.etcd.client import EtcdClient, read_security
+from pilothouse.store.etcd.member import Member, client_of, find_binary
+from pilothouse.store.etcd.store import EtcdStore
+from tests.pki import Pki
+from tests.store.cluster import CLOCK, IDS, Cluster
+from tests.store.managers import Server
+
+pytestmark = pytest.mark.slow
+ENVIRONMENT = {"PATH": os.environ["PATH"]}
+
+
+class Certified:
+    """Credentials of one authority, in directories of their own."""
+
+    def __init__(self, directory):
+        self._directory = directory
+        self._pki = Pki(CLOCK.now())
+
+    def files(self, name, role=Role.MANAGER, host="127.0.0.1"):
+        """Return the paths of a machine's files, as a member's settings name them."""
+        data = self._directory / name
+        if not data.exists():
+            data.mkdir()
+            request = new_request()
+            identity = Identity(cluster=self._pki.cluster, node_id=name, role=role)
+            made = self._pki.made
+            issued = issue(request.text, identity, "1", made.certificate, made.key, CLOCK.now(), host)
+            Credentials(data).keep(made.certificate, issued.text, request.key)
+        pki = data / "pki"
+        return {
+            "authorities": str(pki / "authorities.pem"),
+            "certificate": str(pki / "node.pem"),
+            "key": str(pki / "node.key"),
+        }
+
+    def client(self, cluster, name, **options):
+        files = {key: os.fspath(path) for key, path in self.files(name, **options).items()}
+
+        def security():
+            from pathlib import Path
+
+            paths = [Path(files[key]) for key in ("authorities", "certificate", "key")]
+            return read_security(*paths, SERVER_NAME)
+
+        return EtcdClient(cluster.clients, CLOCK, security)
+
+
+async def test_members_trust_managers_of_their_cluster_alone(tmp_path):
+    ours, theirs = Certified(tmp_path / "ours"), Certified(tmp_path / "theirs")
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "theirs").mkdir()
+    cluster = Cluster(3, security=lambda number: ours.files(f"m{number}"))
+    try:
+        await cluster.start(answering=False)
+        store = await cluster.store(client=ours.client(cluster, "m0"))
+        await store.update(Writer.ORCHESTRATOR, lambda tx: tx.put(sample_task("t")))
+        await cluster.kill(2)
+        await store.update(Writer.ORCHESTRATOR, lambda tx: tx.put(sample_task("t2")))
+        for client in (
+            ours.client(cluster, "an-agent", role=Role.AGENT),
+            theirs.client(cluster, "a-stranger"),
+            cluster.client(),
+        ):
+            with pytest.raises(StoreUnavailableError):
+                async with asyncio.timeout(20):
+                    await client.call(*_a_read(), 1.0)
+            await client.close()
+        await store.close()
+    finally:
+        await cluster.close()
+
+
+def _a_read():
+    from pilothouse.store.etcd import rpc_pb2 as rpc
+    from pilothouse.store.etcd.client import RANGE
+
+    return RANGE, rpc.RangeRequest(key=b"x")
+
+
+async def test_a_machine_that_was_approved_becomes_a_manager_and_can_be_removed(tmp_path):
+    port = 20_000 + os.getpid() % 10_000
+    first, second = (Server(tmp_path / name, name) for name in ("first", "second"))
+    for server in (first, second):
+        (server.directory / "data").mkdir(parents=True)
+    try:
+        first.start()
+        await _answers(first)
+        status, _, made = await first.call("POST", "/v1/cluster", {"advertise": f"127.0.0.1:{port}"})
+        assert status == 200, made
+        _, _, token = await first.call("POST", "/v1/tokens", {"role": "manager"})
+        await _stop(first)
+        await Mover(first.directory / "data", ENVIRONMENT, CLOCK, IDS).to_members(
+            place_of(first.directory / "data", "")
+        )
+        first.start()
+        await _answers(first)
+
+        known = places({}, data=str(second.directory / "data"), run=str(second.directory / "run"))
+        answer = await _joined(known, f"127.0.0.1:{port}", token["token"], f"127.0.0.2:{port}")
+        with pytest.raises(ConflictError, match="no manager's certificate yet"):
+            await asyncio.to_thread(becoming.become_manager, second.directory / "data", ENVIRONMENT)
+        assert (await first.call("POST", f"/v1/nodes/{answer.node_id}/approve"))[0] == 200
+        await _fetch_certificate(first.directory / "data", second.directory / "data", answer.node_id)
+        for _ in range(2):
+            named = await asyncio.to_thread(becoming.become_manager, second.directory / "data", ENVIRONMENT)
+            assert named == answer.node_id
+        second.start()
+        await _answers(second)
+        found = await second.status()
+        assert [(each.get("learner", False), each.get("trouble", "")) for each in found["members"]] == [(False, "")] * 2
+        assert (await second.call("PATCH", f"/v1/nodes/{answer.node_id}", {"labels": {"a": "b"}}))[0] == 200
+        _, _, seen = await first.call("GET", f"/v1/nodes/{answer.node_id}")
+        assert seen["spec"]["labels"] == {"a": "b"}
+        assert (second.directory / "data" / "secrets.key").read_bytes() == (
+            first.directory / "data" / "secrets.key"
+        ).read_bytes()
+
+        await _stop(second)
+        status, _, gone = await first.call("DELETE", f"/v1/nodes/{answer.node_id}?force=true")
+        assert status == 200, gone
+        assert len((await first.status())["members"]) == 1
+    finally:
+        for server in (first, second):
+            if server.process is not None and server.process.poll() is None:
+                server.kill()
+            await Member(server.directory / "data" / "etcd", find_binary(ENVIRONMENT), CLOCK).stop()
+
+
+async def _answers(server):
+    async with asyncio.timeout(40):
+        while await server.status() is None:
+            assert server.process.poll() is None, server.log()
+            await CLOCK.sleep(0.05)
+
+
+async def _stop(server):
+    server.process.terminate()
+    await asyncio.to_thread(server.process.wait)
+
+
+async def _joined(known, address, token, advertise):
+    return await asyncio.to_thread(joining.join, known, address, token, advertise)
+
+
+async def _fetch_certificate(managers_data, data, node_id):
+    """Do what the node's agent does once it was approved: make a new key and have it certified."""
+    member = Member(managers_data / "etcd", find_binary(ENVIRONMENT), CLOCK)
+    store = await EtcdStore.open(client_of(member, CLOCK), CLOCK, IDS)
+    request = new_request()
+    made = await renew(store, load_vault(managers_data), CLOCK, node_id, request.text)
+    Credentials(data).keep(made.authorities, made.certificate, request.key)
+    await store.close()
