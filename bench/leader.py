@@ -96,8 +96,11 @@ def longest(times):
     return max((later - earlier for earlier, later in itertools.pairwise(times)), default=float("inf"))
 
 
-async def leaders(cluster, kills):
-    """Kill the leading manager several times; return the gaps of leaders' and of the API's writes."""
+async def leaders(cluster, kills, *, with_member=False):
+    """Kill the leading manager several times; return the gaps of leaders' and of the API's writes.
+
+    With *with_member*, the store's leading member dies with it each time, as on a host that loses its power.
+    """
     managers, api, store = Managers(cluster), [], await cluster.store("/bench/")
     ended = asyncio.Event()
 
@@ -120,7 +123,10 @@ async def leaders(cluster, kills):
             for number in range(kills):
                 await until(lambda: len(managers.written) > 0 and time.monotonic() - managers.written[-1]["at"] < 0.5)
                 await asyncio.sleep(1 + random.random())
+                member = await leading_member(store) if with_member else None
                 last = managers.written[-1]
+                if member is not None:
+                    cluster.signal(member, signal.SIGKILL)
                 managers.processes[last["name"]].kill()
                 killed = time.monotonic()
                 managers.processes[last["name"]].wait()
@@ -131,6 +137,9 @@ async def leaders(cluster, kills):
                 gaps.append(longest([before[-1], *new]))
                 window = [at for at in api if killed - 1 < at]
                 print(f"kill {number + 1}: leader's writes {gaps[-1]:.2f} s, the API's {longest(window):.2f} s")
+                if member is not None:
+                    await cluster.members[member].ensure()
+                    await cluster.answers()
                 managers.start(last["name"])
                 group.create_task(managers.read(last["name"]))
             ended.set()
@@ -149,13 +158,16 @@ async def until(condition, seconds=30.0):
         await asyncio.sleep(0.01)
 
 
+async def leading_member(store):
+    """Return the number of the member that leads the others."""
+    return next(int(each.name[1:]) for each in await status(store.client) if each.leads)
+
+
 async def members(cluster, kills):
     """Kill the leading member several times; return the gaps in the writes of a store."""
     store, gaps = await cluster.store("/bench/"), []
     for _ in range(kills):
-        statuses = await status(store.client)
-        leading = next(each for each in statuses if each.leads)
-        number = int(leading.name[1:])
+        number = await leading_member(store)
         await write(store, "api")
         begun = last = time.monotonic()
         gap = 0.0
@@ -178,11 +190,13 @@ async def main(kills):
     try:
         await cluster.start()
         gaps, api = await leaders(cluster, kills)
+        both, _ = await leaders(cluster, max(1, kills // 2), with_member=True)
         own = await members(cluster, max(1, kills // 2))
     finally:
         await cluster.close()
     print(f"the API's writes, a manager being killed: longest gap {api:.2f} s")
     print(f"any writes, the store's leading member being killed: longest gap {max(own):.2f} s of {len(own)}")
+    print(f"the leader's writes, both being killed at once: longest gap {max(both):.2f} s of {len(both)}")
     print(f"the leader's writes, the leading manager being killed: median {sorted(gaps)[len(gaps) // 2]:.2f} s")
     verdict = "met" if max(gaps) <= GOAL_SECONDS else "MISSED"
     print(f"longest gap over {len(gaps)} kills: {max(gaps):.2f} s (goal {GOAL_SECONDS:g} s, {verdict})")

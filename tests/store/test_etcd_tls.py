@@ -106,6 +106,7 @@ async def test_a_machine_that_was_approved_becomes_a_manager_and_can_be_removed(
         await _answers(first)
         status, _, made = await first.call("POST", "/v1/cluster", {"advertise": f"127.0.0.1:{port}"})
         assert status == 200, made
+        first_node = (await first.call("GET", "/v1/nodes"))[2]["items"][0]["id"]
         _, _, token = await first.call("POST", "/v1/tokens", {"role": "manager"})
         await _stop(first)
         await Mover(first.directory / "data", ENVIRONMENT, CLOCK, IDS).to_members(
@@ -134,6 +135,18 @@ async def test_a_machine_that_was_approved_becomes_a_manager_and_can_be_removed(
             first.directory / "data" / "secrets.key"
         ).read_bytes()
 
+        for node in (first_node, answer.node_id):
+            await _ready(first, node)
+        # Killed, the leading manager is followed by the other, and every node's agent goes there.
+        first.kill()
+        async with asyncio.timeout(15):
+            while (await second.status() or {}).get("leader") != answer.node_id:
+                await CLOCK.sleep(0.05)
+        await _ready(second, answer.node_id)
+        first.start()
+        await _answers(first)
+        await _ready(second, first_node)
+
         await _stop(second)
         status, _, gone = await first.call("DELETE", f"/v1/nodes/{answer.node_id}?force=true")
         assert status == 200, gone
@@ -150,6 +163,17 @@ async def _answers(server):
         while await server.status() is None:
             assert server.process.poll() is None, server.log()
             await CLOCK.sleep(0.05)
+
+
+async def _ready(server, node):
+    """Return once the beats of a node are heard by the manager that leads."""
+    async with asyncio.timeout(30):
+        while True:
+            _, _, found = await server.call("GET", f"/v1/nodes/{node}")
+            if found.get("state") == "ready":
+                return
+            assert server.process.poll() is None, server.log()
+            await CLOCK.sleep(0.1)
 
 
 async def _stop(server):

@@ -26,6 +26,7 @@ from pilothouse.cli.backend import Backend, open_backend
 from pilothouse.cli.doors import Doors
 from pilothouse.cli.pidfile import PidFile
 from pilothouse.cli.places import Places, TcpPlace, engine_socket, token_file
+from pilothouse.cli.remote_agent import agent_loops
 from pilothouse.clock import Clock, SystemClock
 from pilothouse.errors import (
     InvalidRequestError,
@@ -40,13 +41,15 @@ from pilothouse.ids import Ids, SystemIds
 from pilothouse.model.cluster import Role
 from pilothouse.server.listen import Tcp
 from pilothouse.server.manager import Manager
+from pilothouse.server.sessions.local import LocalSession
 from pilothouse.store.interface import Leadership
-from pilothouse.supervise import run_term
+from pilothouse.supervise import Loop, run_term
 
 _TERMS = 5
 """So many terms in a row may die young before the process gives up and says so."""
 _YOUNG_SECONDS = 60.0
 _BETWEEN_TERMS_SECONDS = 0.5
+_LOOK_SECONDS = 0.5
 
 
 def main(places: Places, environment: Mapping[str, str], tcp: TcpPlace | None = None) -> None:
@@ -147,6 +150,9 @@ class Term:
         try:
             async with asyncio.TaskGroup() as group:
                 always = {**backend.loops, **manager.always(), "doors": lambda: doors.run(manager)}
+                if backend.shared and membership.load(data) is not None:
+                    # The node goes on whoever leads, so its agent finds the leading manager as any other does.
+                    always |= agent_loops(self._places, engine, self._clock, self._ids, lambda: None, renews=False)
                 attending = group.create_task(run_term(always), name="always")
                 term = group.create_task(self._lead_again(backend, manager, engine, doors, leading), name="term")
                 if not backend.shared:
@@ -194,35 +200,74 @@ class Term:
         """
         data = pathlib.Path(self._places.data)
         name = node_id(data, self._ids)
-        leadership = await backend.election.lead(name)
-        session = manager.session(name, leadership.store)
-        run = pathlib.Path(self._places.run)
-        ingress = EnvoyIngress(run / "proxy", find_binary(os.environ), self._clock, self._ids)
-        # Where nobody else can lead this node cannot be cut off; else its lease is as good as the term.
-        fence = fence_of(run, self._clock) if backend.shared else None
-        agent = Agent(session, engine, ingress, self._clock, self._ids, data, run, fence)
-        agent.health.changed = session.pressure
+        apart = backend.shared and membership.load(data) is not None
+        leadership = await self._elected(backend, manager, doors, name)
         manager.answer_while(leadership.shown)
         reception = manager.reception(leadership.epoch, leadership.store)
         loops = {
             **manager.leading(leadership.store),
             **reception.loops(),
-            "agent": agent.run,
             "leadership": lambda: _while_leading(leadership),
         }
-        if fence is not None:
-            lease = fence.lease
-            loops["lease"] = lambda: renew_locally(lease, self._clock, leadership.shown)
+        session = None if apart else manager.session(name, leadership.store)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(run_term(loops), name="loops")
-                await session.open(agent.services)
+                if session is None:
+                    group.create_task(run_term(loops), name="loops")
+                else:
+                    agent, renewing = self._agent(session, engine, data, leadership if backend.shared else None)
+                    group.create_task(run_term({**loops, "agent": agent.run, **renewing}), name="loops")
+                    await session.open(agent.services)
                 doors.lead(reception)
                 leading.set()
         finally:
             doors.follow()
-            session.close()
+            if session is not None:
+                session.close()
             await leadership.resign()
+
+    async def _elected(self, backend: Backend, manager: Manager, doors: Doors, name: str) -> Leadership:
+        """Return once this manager leads; meanwhile agents that come are sent to the one that does."""
+        async with asyncio.TaskGroup() as group:
+            telling = group.create_task(self._tell_leader(backend, manager, doors, name), name="leader")
+            leadership = await backend.election.lead(name)
+            telling.cancel()
+        return leadership
+
+    async def _tell_leader(self, backend: Backend, manager: Manager, doors: Doors, name: str) -> None:
+        """Keep the doors informed of where the leading manager hears agents."""
+        known = ""
+        while True:
+            try:
+                leader = await backend.election.leader()
+                where = "" if leader is None or leader.name == name else await manager.sessions_of(leader.name)
+            except UnavailableError:
+                where = known
+            if where != known:
+                doors.follow(where)
+                known = where
+            await self._clock.sleep(_LOOK_SECONDS)
+
+    def _agent(
+        self, session: LocalSession, engine: DockerEngine, data: pathlib.Path, term: Leadership | None
+    ) -> tuple[Agent, dict[str, Loop]]:
+        """Return the agent of this machine, in the same process, and what must run beside it.
+
+        Args:
+            session: Its session.
+            engine: The node's.
+            data: The data directory.
+            term: Where somebody else can lead this node can be cut off, and its lease is as good as the term.
+        """
+        run = pathlib.Path(self._places.run)
+        ingress = EnvoyIngress(run / "proxy", find_binary(os.environ), self._clock, self._ids)
+        fence = None if term is None else fence_of(run, self._clock)
+        agent = Agent(session, engine, ingress, self._clock, self._ids, data, run, fence)
+        agent.health.changed = session.pressure
+        if term is None or fence is None:
+            return agent, {}
+        lease, shown = fence.lease, term.shown
+        return agent, {"lease": lambda: renew_locally(lease, self._clock, shown)}
 
 
 async def _while_leading(leadership: Leadership) -> None:

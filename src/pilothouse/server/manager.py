@@ -14,6 +14,7 @@ from pilothouse.control.term import loops
 from pilothouse.governance.secrets.seal import Vault
 from pilothouse.ids import Ids
 from pilothouse.link.credentials import Credentials
+from pilothouse.model.cluster import ManagerMember
 from pilothouse.pulse import pulse
 from pilothouse.release.loop import loops as release_loops
 from pilothouse.server.api.context import Context, Keeping
@@ -137,6 +138,11 @@ class Manager:
             "credentials": lambda: pulse("credentials", context.store, context.clock, own),
             "renewal": own.renewal.run,
         }
+
+    async def sessions_of(self, name: str) -> str:
+        """Return "HOST:PORT" where the manager *name* hears agents, or "" if there is none of that name."""
+        found = await self._context.store.view(lambda tx: tx.get(ManagerMember, name))
+        return "" if found is None else found.sessions
 
     def _in_term(self, term: Store | None) -> Context:
         return self._context if term is None else msgspec.structs.replace(self._context, store=term)

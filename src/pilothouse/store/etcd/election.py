@@ -25,14 +25,14 @@ from pilothouse.store.etcd.layout import after
 from pilothouse.store.etcd.store import EtcdStore, TermStore
 from pilothouse.store.interface import Leader, Leadership, Store
 
-LEASE_SECONDS = 3
+LEASE_SECONDS = 2
 """After so long without a sign of the leader another may lead."""
 
-DOUBT_SECONDS = 4.5
+DOUBT_SECONDS = 3.5
 """After so long without an answer to its own signs a leader takes its term for over.
 
 An agent that hears of such a leader alone lets go of its work 12 s later (its lease of 8 s and 4 s to stop). A new
-leader begins 3 s after the last sign of the old one at the earliest, and waits 14 s for the agent: 4.5 + 12 < 3 + 14.
+leader begins 2 s after the last sign of the old one at the earliest, and waits 14 s for the agent: 3.5 + 12 < 2 + 14.
 """
 
 HUNG_SECONDS = 10.0
