@@ -240,3 +240,36 @@ async def test_errors_and_no_changes_are_told_of_the_newest_state(cluster, prefi
     with pytest.raises(StoreUnavailableError, match="closed"):
         await first.update(Writer.ORCHESTRATOR, lambda tx: None)
     await second.close()
+
+
+async def test_who_waits_for_a_read_is_told_when_the_store_ends(cluster, prefix):
+    store = await cluster.store(prefix)
+
+    async def never(*arguments, **options):
+        await asyncio.Event().wait()
+
+    store.client.call = never
+    waiting = [asyncio.ensure_future(names(store)) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting += [asyncio.ensure_future(names(store)) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(5):
+        await store.close()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(each) for each in results] == [StoreUnavailableError] * 6
+    with pytest.raises(StoreUnavailableError):
+        await names(store)
+
+
+async def test_a_store_whose_own_loop_died_says_so(cluster, prefix):
+    store = await cluster.store(prefix)
+    await add(store, "t")
+    store._reader.look = None
+    with pytest.raises(StoreUnavailableError):
+        await names(store)
+    await asyncio.wait([store._running], timeout=5)
+    with pytest.raises(StoreUnavailableError, match="restart the server"):
+        await names(store)
+    with pytest.raises(StoreUnavailableError, match="restart the server"):
+        store.check_alive()
+    await store.close()

@@ -113,6 +113,7 @@ async def _open_members(data: pathlib.Path, clock: Clock, ids: Ids, environment:
         """Have the member run, and know where the others are."""
         looks, known = 0, running
         while True:
+            store.check_alive()
             try:
                 if (now := await member.ensure()) != known:
                     event("warning", "store.member_restarted", pid=now.pid)

@@ -56,23 +56,27 @@ class Reader:
         return True
 
     async def answer(self) -> None:
-        """Answer who waits in `fresh`, until cancelled."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            mine, self._next = self._next, None
-            if mine is None:
-                continue
-            try:
-                await self.look()
-            except PilothouseError as error:
-                mine.set_exception(error)
-                mine.exception()  # whoever waited may have gone
-            except BaseException:
-                mine.cancel()
-                raise
-            else:
-                mine.set_result(None)
+        """Answer who waits in `fresh`, until cancelled; who waits then is told that the store ends."""
+        mine: asyncio.Future[None] | None = None
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                mine, self._next = self._next, None
+                if mine is not None:
+                    await self._look_for(mine)
+        finally:
+            for each in (mine, self._next):
+                if each is not None and not each.done():
+                    _fail(each, StoreUnavailableError("the store ends"))
+
+    async def _look_for(self, waiting: asyncio.Future[None]) -> None:
+        try:
+            await self.look()
+        except PilothouseError as error:
+            _fail(waiting, error)
+        else:
+            waiting.set_result(None)
 
     async def look(self) -> None:
         """Catch up now; note whether anybody answered."""
@@ -145,3 +149,9 @@ class Reader:
         if self.stale_since is not None:
             event("info", "store.quorum_back", seconds=round(self._client.clock.now() - self.stale_since, 1))
             self.stale_since = None
+
+
+def _fail(waiting: asyncio.Future[None], error: PilothouseError) -> None:
+    waiting.set_exception(error)
+    # Whoever waited may have gone, and then nobody looks at it.
+    waiting.exception()

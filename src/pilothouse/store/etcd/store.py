@@ -94,8 +94,12 @@ class EtcdStore:
         """Run *fn* on everything that was committed before the call; if nobody answers, on what is known.
 
         What is known never goes back, and has every commit of this process.
+
+        Raises:
+            StoreUnavailableError: The store was closed, or cannot be used any more.
         """
-        if self._refusal is None and not await self._reader.fresh():
+        self.check_alive()
+        if not await self._reader.fresh():
             self.stale_reads += 1
         return transaction.read(self._replica.durable, fn)
 
@@ -113,7 +117,7 @@ class EtcdStore:
             TermOverError: Another term began; nothing was written.
             QuorumLostError: Nobody confirmed it in time; it may or may not have happened.
         """
-        self._check_open()
+        self.check_alive()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting = Waiting(writer, fn, fence, done)
         self._committer.add(waiting)
@@ -188,7 +192,12 @@ class EtcdStore:
             self._committer.refuse(self._refusal)
             self._replica.queue.close()
 
-    def _check_open(self) -> None:
+    def check_alive(self) -> None:
+        """Return if the store is open and works.
+
+        Raises:
+            StoreUnavailableError: It was closed, or what keeps it going died of a bug; open it anew.
+        """
         if self._refusal is not None:
             raise type(self._refusal)(str(self._refusal))
 
