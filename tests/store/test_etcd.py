@@ -6,16 +6,16 @@ import itertools
 import pytest
 from msgspec.structs import replace
 
-from pilothouse.errors import ConflictError, StoreUnavailableError, TooLargeError
+from pilothouse.errors import ConflictError, QuorumLostError, StoreUnavailableError, TermOverError, TooLargeError
 from pilothouse.model.objects import Task
 from pilothouse.model.states import Writer
 from pilothouse.store import conformance, conformance_leadership
 from pilothouse.store.conformance import sample_task
-from pilothouse.store.etcd import committer
+from pilothouse.store.etcd import committer, election
 from pilothouse.store.etcd.batch import delete, put
-from pilothouse.store.etcd.client import TXN
+from pilothouse.store.etcd.client import LEASE_KEEP_ALIVE, TXN
 from pilothouse.store.etcd.rpc_pb2 import TxnRequest
-from tests.store.cluster import Cluster, EtcdGroup
+from tests.store.cluster import CLOCK, IDS, Cluster, EtcdGroup
 
 pytestmark = pytest.mark.slow
 KEPT = 50
@@ -272,4 +272,34 @@ async def test_a_store_whose_own_loop_died_says_so(cluster, prefix):
         await names(store)
     with pytest.raises(StoreUnavailableError, match="restart the server"):
         store.check_alive()
+    await store.close()
+
+
+@pytest.mark.parametrize("what", ["commits", "signs"])
+async def test_a_leader_that_is_not_confirmed_steps_down_by_itself(cluster, prefix, monkeypatch, what):
+    monkeypatch.setattr(election, "HUNG_SECONDS", 0.5)
+    monkeypatch.setattr(election, "DOUBT_SECONDS", 0.8)
+    store = await cluster.store(prefix)
+    term = await election.EtcdElection(store, CLOCK, IDS).lead("a")
+    assert term.shown()
+    call = store.client.call
+
+    async def hanging(method, request, seconds, **options):
+        writes = method is TXN and request.success and request.compare
+        if writes if what == "commits" else method is LEASE_KEEP_ALIVE:
+            await asyncio.sleep(0.05)
+            raise QuorumLostError("the disk hangs")
+        return await call(method, request, seconds, **options)
+
+    store.client.call = hanging
+    if what == "commits":
+        with pytest.raises(QuorumLostError):
+            await add(term.store, "t")
+    async with asyncio.timeout(5):
+        await term.over()
+    assert not term.shown()
+    store.client.call = call
+    with pytest.raises(TermOverError):
+        await add(term.store, "t")
+    assert await names(store) == []
     await store.close()
