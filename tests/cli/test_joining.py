@@ -22,7 +22,7 @@ from pilothouse.errors import (
     ServerUnavailableError,
     UnauthorizedError,
 )
-from pilothouse.link.credentials import Credentials
+from pilothouse.link.credentials import Credentials, new_request
 from pilothouse.link.tls import blind_context, client_context, pinned_context, server_context
 from pilothouse.model.addresses import join_address, split_address
 from pilothouse.model.api import Page
@@ -287,3 +287,17 @@ async def test_strangers_in_numbers_do_not_keep_the_people_of_this_machine_out(t
                 held.callback(writer.close)
             done = await asyncio.to_thread(Transport(str(socket)).call, "GET", "/healthz")
             assert b"true" in done or done == b"{}"
+
+
+async def test_a_clock_that_is_wrong_is_called_that(manager, joiner, tmp_path):
+    """A machine that just booted, with a clock of last year, must not suspect its manager."""
+    token = await manager.token()
+    manager.clock.at += 7_200
+    made = await manager.renew("m1", request := new_request())
+    ahead = Credentials(tmp_path / "ahead")
+    ahead.link.parent.mkdir()
+    ahead.keep(made.authorities, made.certificate, request.key)
+    async with manager.listening(credentials=ahead):
+        with pytest.raises(ServerUnavailableError, match="set the clocks of both"):
+            await join(manager, joiner, token)
+    assert left_behind(joiner) == []
