@@ -169,7 +169,7 @@ class InfoAnswer(Answer, frozen=True, kw_only=True):
 
     name: str = ""
     docker_root_dir: str = ""
-    operating_system: str = ""
+    os_type: str = msgspec.field(default="", name="OSType")
     architecture: str = ""
     kernel_version: str = ""
     ncpu: int = msgspec.field(name="NCPU", default=0)

@@ -37,7 +37,7 @@ class DockerEngine(Containers, Images, Networks, Volumes, Signals, Logs, Exec):
         pids = await asyncio.to_thread(pathlib.Path("/proc/sys/kernel/pid_max").read_text)
         return NodeDescription(
             hostname=info.name,
-            os=info.operating_system,
+            os=info.os_type,
             arch=info.architecture,
             kernel=info.kernel_version,
             engine=f"{dialect.kind} {dialect.version}",
