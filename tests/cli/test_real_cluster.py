@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from pilothouse.link.credentials import Credentials
 from tests.engine import SLEEPER, until
 from tests.platform import Platform
 
@@ -22,6 +23,13 @@ services:
 """
 
 
+def end_member(platform):
+    """End the store's member of a machine, which outlives its server on purpose."""
+    file = pathlib.Path(platform.environment["PILOTHOUSE_DATA"], "etcd", "process.json")
+    if file.exists():
+        os.kill(json.loads(file.read_text())["pid"], signal.SIGKILL)
+
+
 @pytest.fixture
 def machines(docker_host, nothing_left_behind):
     """Two machines on one engine: a server that runs, and one with nothing on it."""
@@ -32,6 +40,8 @@ def machines(docker_host, nothing_left_behind):
     finally:
         second.command("agent", "stop", check=False)
         first.command("down", "shop", check=False)
+        for each in (first, second):
+            end_member(each)
         assert [*second.close(), *first.close()] == []
 
 
@@ -102,3 +112,36 @@ def test_a_server_that_stops_and_starts_again_is_the_same_manager(machines):
     first.start()
     after = json.loads(first.command("cluster", "show", "--json").stdout)
     assert after == before
+
+
+def test_a_machine_that_was_approved_becomes_a_manager_and_its_node_goes_on_whoever_leads(machines):
+    first, second = machines
+    first.command("init", "--advertise", "127.0.0.1:17443")
+    first.stop()
+    first.command("store", "migrate", "--to", "etcd")
+    first.start()
+    token = json.loads(first.command("token", "create", "--role", "manager", "--json").stdout)["token"]
+    address = ("--advertise", "127.0.0.1:18443")
+    name = json.loads(second.command("join", "127.0.0.1:17443", token, *address, "--json").stdout)["node_id"]
+    early = second.command("store", "join", check=False)
+    assert early.returncode == 3, "nobody approved it"
+    first.command("node", "approve", name)
+    pki = Credentials(pathlib.Path(second.environment["PILOTHOUSE_DATA"]))
+    until(lambda: any("/manager/" in each for each in pki.held().names), "it has a manager's certificate")
+    second.command("agent", "stop")
+    second.command("store", "join")
+    second.start()
+    assert json.loads(second.command("cluster", "show", "--json").stdout)["cluster"]
+    nodes = [each["id"] for each in json.loads(first.command("node", "ls", "--json").stdout)]
+    assert len(nodes) == 2
+    until(lambda: all(node(first, each).get("ready") for each in nodes), "both nodes are ready")
+
+    # The members go on when a server ends, so the other one leads; its own node was never away.
+    first.stop()
+    until(lambda: json.loads(second.command("store", "status", "--json").stdout)["leader"] == name, "the other leads")
+    until(lambda: node(second, name).get("ready"), "its node is ready")
+    lost = node(second, name).get("losses", [])
+    assert lost == []
+    first.start()
+    other = next(each for each in nodes if each != name)
+    until(lambda: node(second, other).get("ready"), "the first one's node came back to whoever leads")

@@ -24,6 +24,7 @@ from pilothouse.backoff import delay_seconds
 from pilothouse.cli import membership
 from pilothouse.cli.backend import Backend, open_backend
 from pilothouse.cli.doors import Doors
+from pilothouse.cli.notify import notify
 from pilothouse.cli.pidfile import PidFile
 from pilothouse.cli.places import Places, TcpPlace, engine_socket, token_file
 from pilothouse.cli.remote_agent import agent_loops
@@ -96,7 +97,7 @@ async def _serve(places: Places, engine: str, notify_socket: str, tcp: TcpPlace 
             raise error
         log.event("error", "term.died", error=str(error), deaths=deaths)
         await clock.sleep(delay_seconds(deaths, fraction=ids.fraction(), cap=10.0))
-    _notify(notify_socket, "STOPPING=1")
+    notify(notify_socket, "STOPPING=1")
     log.event("info", "server.ended", pid=os.getpid())
 
 
@@ -162,7 +163,7 @@ class Term:
                 if self._tcp is not None:
                     await manager.listener.open_tcp(_listening(self._tcp))
                 self.opened = True
-                _notify(self._notify_socket, "READY=1")
+                notify(self._notify_socket, "READY=1")
                 await asked.wait()
                 log.event("info", "server.stopping")
                 await manager.listener.close()
@@ -315,16 +316,3 @@ def node_id(data: pathlib.Path, ids: Ids) -> str:
     part.write_text(chosen + "\n")
     part.rename(path)
     return chosen
-
-
-def _notify(address: str, message: str) -> None:
-    """Tell systemd, if it started us, how we are."""
-    if not address:
-        return
-    where = "\0" + address[1:] if address.startswith("@") else address
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as datagrams:
-        try:
-            datagrams.connect(where)
-            datagrams.send(message.encode())
-        except OSError as error:
-            log.event("warning", "systemd.unreachable", error=str(error))
