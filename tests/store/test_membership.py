@@ -1,0 +1,105 @@
+"""What `doctor` says of the store's members, and how what stands in the cluster is written."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from pilothouse.errors import StoreCorruptError
+from pilothouse.model.api import StoreMember
+from pilothouse.model.states import Writer
+from pilothouse.store import rows
+from pilothouse.store.conformance import sample_task
+from pilothouse.store.copy import Whole, chained, digest_of
+from pilothouse.store.etcd.layout import Head, Layout, commit_of, decode_head, decode_record, encode_head, encode_record
+from pilothouse.store.etcd.membership import findings
+from pilothouse.store.etcd.replica import digits
+from pilothouse.store.interface import Change, Commit
+
+GOOD = StoreMember(id="1", name="m1", version="3.5.29", bytes=1 << 20)
+
+
+def three(**changed):
+    return (replace(GOOD, **changed), replace(GOOD, id="2", name="m2"), replace(GOOD, id="3", name="m3"))
+
+
+def levels(members):
+    return [finding.level for finding in findings(members)]
+
+
+def test_three_good_members_are_fine():
+    assert levels(three()) == ["ok"] * 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "level", "words"),
+    [
+        ({"version": "3.4.23"}, "warning", "runs etcd 3.4.23"),
+        ({"version": "3.5.27"}, "warning", "3.5.27"),
+        ({"version": "3.6.8"}, "warning", "3.6.8"),
+        ({"trouble": "connection refused"}, "error", "does not answer"),
+        ({"alarms": ("no space",)}, "error", "no more room"),
+        ({"alarms": ("corrupt",)}, "error", "differ"),
+        ({"bytes": 3 << 30}, "warning", "3072 MiB"),
+    ],
+)
+def test_what_is_wrong_with_one_member_is_said_with_what_to_do(changed, level, words):
+    (found,) = [each for each in findings(three(**changed)) if each.level != "ok"]
+    assert (found.level, words in found.message, bool(found.advice)) == (level, True, True)
+
+
+@pytest.mark.parametrize("version", ["3.5.28", "3.5.40", "3.6.9", "3.7.0", "4.0.0"])
+def test_versions_without_the_known_faults_are_fine(version):
+    assert levels(three(version=version)) == ["ok"] * 3
+
+
+def test_a_lost_majority_and_an_even_number_are_said():
+    lost = [replace(each, trouble="gone") for each in three()[:2]] + [three()[2]]
+    assert "nothing can be written" in findings(tuple(lost))[0].message
+    assert any("survive the loss of no more" in each.message for each in findings(three()[:2]))
+    # One that only follows has no vote.
+    assert levels((*three(), replace(GOOD, id="4", name="m4", learner=True))) == ["ok"] * 4
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=30))
+@settings(max_examples=50)
+def test_what_was_committed_is_read_back_and_its_digests_follow_from_each_other(numbers):
+    objects, commits = {}, []
+    for revision, number in enumerate(numbers, start=1):
+        name = f"t{number}"
+        before = objects.pop(name, None)
+        after = None if before is not None and revision % 3 == 0 else sample_task(name)
+        if after is not None:
+            after = objects[name] = replace(after, version=revision, desired_reason="x" * (100 * number))
+        commits.append(Commit(revision, float(revision), Writer.ORCHESTRATOR, (Change(before, after),)))
+    whole = Whole(len(commits), tuple(objects.values()), tuple(commits), 1)
+    found = chained(whole)
+    assert [prepared.commit for prepared, _ in found] == commits
+    assert found[-1][1] == digest_of(whole.objects)
+    record = decode_record(encode_record("token", digits(found[-1][1]), [prepared for prepared, _ in found]))
+    assert (record.first, record.last, record.token) == (1, len(commits), "token")
+    digest, hashes = 0, {}
+    for logged, commit, (_, expected) in zip(record.commits, commits, found, strict=True):
+        read, left = commit_of(logged)
+        assert read == commit
+        for key, hashed in left.items():
+            digest ^= hashes.get(key, 0) ^ hashed
+            hashes[key] = hashed
+        assert digest == expected
+
+
+def test_keys_are_in_the_order_of_revisions_and_name_their_objects():
+    layout = Layout()
+    assert sorted([layout.record(10), layout.record(9), layout.record(100)]) == [
+        layout.record(9), layout.record(10), layout.record(100)]  # fmt: skip
+    task = sample_task("a/b c")
+    assert layout.name_of(layout.object(*rows.key_of(task))) == ("task", "a/b c")
+
+
+def test_a_sequence_of_another_format_is_refused():
+    head = Head(revision=3, digest=digits(5), token="t")
+    assert decode_head(encode_head(head)) == head
+    with pytest.raises(StoreCorruptError, match="install a newer one"):
+        decode_head(encode_head(replace(head, layout=2)))
+    with pytest.raises(StoreCorruptError):
+        decode_head(b"[]")
