@@ -174,8 +174,7 @@ def _assigned(fleet: Fleet, tasks: list[Task], places: list[int], why: str) -> l
     }
     return [
         replace(task, node_id=node_id, placement_message=said, state=assigned)
-        for task, at in zip(tasks, places, strict=True)
-        for node_id, said in (where[at],)
+        for task, (node_id, said) in zip(tasks, map(where.__getitem__, places), strict=True)
     ]
 
 

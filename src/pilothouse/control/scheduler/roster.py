@@ -95,7 +95,7 @@ class Roster:
     def add_alike(self, tasks: list[Task], shape: Shape, places: list[int]) -> None:
         """Take in new tasks of one shape that take turns with nobody."""
         need = shape.need
-        if shape.volumes or not shape.counted or any(task.ports for task in tasks):
+        if shape.volumes or not shape.counted or tasks[0].ports:
             for task, at in zip(tasks, places, strict=True):
                 self.add(Entry(task, shape, at, need))
             return

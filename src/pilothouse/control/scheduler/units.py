@@ -44,12 +44,11 @@ def requests(fleet: Fleet, pending: Iterable[Pending]) -> list[Request]:
     """Return what to decide, in order: the higher priority first, then the older."""
     every = list(pending)
     tied = _tied(fleet, every)
-    placed = fleet.roster.services
+    placed, claims = fleet.roster.services, fleet.claims
     made: list[Request] = []
     alike: dict[Shape, list[Task]] = {}
     for task, shape in every:
-        tied_to_placed = shape.partners or fleet.roster.sharing(shape.service_id)
-        alone = task.node_id or task.id in fleet.claims or tied_to_placed
+        alone = task.node_id or shape.partners or task.id in claims or fleet.roster.sharing(shape.service_id)
         if alone or (shape.service_id in placed and fleet.roster.turn(task)):
             if task.id not in tied:
                 made.append(Request(shape, [], ((task, shape),)))
