@@ -10,16 +10,32 @@ from tests.engine import until
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 
-@pytest.fixture
-def hosts(ground):
-    yield ground.hosts
-    ground.faults.heal()
+@pytest.fixture(scope="module")
+def spare(joined):
+    """A machine that is in no cluster; it takes its place again afterwards."""
+    host = joined.hosts[2]
+    joined.part(host)
+    yield host
+    host.run("rm", "-rf", "/opt/pilothouse", "/usr/local/bin/pilothouse")
+    joined.join(host)
 
 
 @pytest.fixture
-def server(hosts):
-    with sshd(hosts[1]) as made:
+def hosts(joined, spare):
+    return joined.manager, spare
+
+
+@pytest.fixture
+def server(spare):
+    with sshd(spare) as made:
         yield made
+
+
+_NO_MANAGERS = """\
+table inet ph_wall {
+chain ph_out { type filter hook output priority 0; tcp dport 7443-7444 reject with tcp reset; }
+}
+"""
 
 
 def _provision(hosts, server, *arguments, user="root", trusted=True, **options):
@@ -37,6 +53,7 @@ def test_a_machine_is_looked_at_and_nothing_is_changed(hosts, server):
     found = {each["check"]: each for each in findings}
     assert len(found) == 14
     assert [each for each in findings if each["verdict"] == "refused"] == []
+    assert "10.77.0.1:7443, 10.77.0.1:7444" in found["managers"]["message"]
     assert found["engine"]["message"].startswith("docker ")
     assert found["live restore"]["verdict"] == "good"
     assert found["mtu"]["message"] == "1500 bytes"
@@ -70,31 +87,42 @@ def test_an_unfit_machine_is_refused_with_every_reason_and_nothing_is_changed(ho
     hosts[1].run("ip", "link", "set", "eth0", "mtu", "1000")
     hosts[1].kill()
     try:
-        done = _provision(hosts, server, "--no-join", check=False)
+        # It can be reached by SSH, and cannot reach anybody itself.
+        hosts[1].run("nft", "-f", "-", given=_NO_MANAGERS)
+        done = _provision(hosts, server, check=False)
     finally:
+        hosts[1].run("nft", "delete", "table", "inet", "ph_wall")
         hosts[1].start()
         hosts[1].run("ip", "link", "set", "eth0", "mtu", "1500")
     assert done.returncode == 3
     assert "mtu: its interface sends 1000 bytes" in done.stderr
     assert "engine: no container engine answers" in done.stderr
-    assert "2 things in the way" in done.stderr
+    assert "managers: it cannot connect to 10.77.0.1:7443 (Connection refused)" in done.stderr
+    assert "3 things in the way" in done.stderr
     assert _fresh(hosts[1])
 
 
-def test_an_installation_is_sent_once_and_runs_without_anything_of_ours(hosts, server):
+def test_an_installation_is_sent_once_runs_without_anything_of_ours_and_joins(joined, hosts, server):
     there = hosts[1]
     first = _provision(hosts, server, "--no-join")
     assert "sending Pilothouse" in first.stderr
+    assert "pilothouse" in there.run("env", "-i", "/usr/local/bin/pilothouse", "version").stdout.lower()
+    where = "import pilothouse, grpc; print(*pilothouse.__path__, *grpc.__path__)"
+    module = there.run("env", "-i", "/opt/pilothouse/current/bin/python3", "-c", where).stdout
+    assert all(path.startswith("/opt/pilothouse/current/") for path in module.split())
+
+    second = _provision(hosts, server, "--label", "zone=b", "--json")
+    done = json.loads(second.stdout)
+    assert done["installed"] == there.run("readlink", "/opt/pilothouse/current").stdout.strip()
     try:
-        plain = there.run("env", "-i", "/usr/local/bin/pilothouse", "version")
-        assert "pilothouse" in plain.stdout.lower()
-        where = "import pilothouse, grpc; print(*pilothouse.__path__, *grpc.__path__)"
-        module = there.run("env", "-i", "/opt/pilothouse/current/bin/python3", "-c", where).stdout
-        assert all(path.startswith("/opt/pilothouse/current/") for path in module.split())
-        second = _provision(hosts, server, "--no-join", "--json")
-        assert "sending" not in second.stderr
-        assert json.loads(second.stdout)["installed"] == there.run("readlink", "/opt/pilothouse/current").stdout.strip()
+        node = joined.nodes()[done["node"]]
+        assert (node["ready"], node["spec"]["labels"]) == (True, {"zone": "b"})
+        assert there.find("/opt/pilothouse/current/bin/python3", "-m", "pilothouse")
+        again = _provision(hosts, server, check=False)
+        assert again.returncode == 3
+        assert "member: it is a member of a cluster already" in again.stderr
     finally:
+        joined.part(there, "/usr/local/bin/pilothouse")
         there.run("rm", "-rf", "/opt/pilothouse", "/usr/local/bin/pilothouse")
 
 
@@ -112,7 +140,7 @@ def test_a_program_of_the_same_name_is_not_overwritten(hosts, server):
         there.run("rm", "-rf", "/opt/pilothouse", "/usr/local/bin/pilothouse")
 
 
-def test_a_connection_that_breaks_is_said_and_the_next_attempt_goes_on(ground, hosts, server):
+def test_a_connection_that_breaks_is_said_with_the_step(hosts, server):
     there = hosts[1]
     try:
         client = hosts[0].begin("provision", server.url(), "--identity", server.identity, "--known-hosts",
