@@ -31,7 +31,7 @@ async def followed(office, **options):
     async with office.agent("m2", **options) as link:
         await until(lambda: link.connected)
         nodes = Nodes()
-        nodes.follow(link, lambda: office.reception.present)
+        nodes.ask_through(link, lambda: office.reception.present)
         yield nodes
 
 
@@ -67,6 +67,8 @@ async def test_a_manager_that_leads_asks_only_the_nodes_that_came_to_it():
         assert nodes.connected == ()
         with pytest.raises(NodeUnavailableError):
             nodes.of("n1")
+        nodes.follow()
+        assert await nodes.of("n1").stats() == ()
 
 
 async def test_no_agent_has_another_node_asked():

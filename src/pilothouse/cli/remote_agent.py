@@ -41,7 +41,14 @@ GUARD = "guard"
 
 
 def agent_loops(
-    places: Places, engine: Engine, clock: Clock, ids: Ids, heard: Callable[[], None], *, renews: bool
+    places: Places,
+    engine: Engine,
+    clock: Clock,
+    ids: Ids,
+    heard: Callable[[], None],
+    *,
+    renews: bool,
+    linked: Callable[[RemoteLink], None] = lambda _link: None,
 ) -> Mapping[str, Loop]:
     """Return what must run for this machine to be a node of its cluster, for `supervise.run_term`.
 
@@ -52,6 +59,7 @@ def agent_loops(
         ids: Names and chance.
         heard: Called whenever a manager has heard what this node is.
         renews: The machine's certificate is renewed over the session; a manager does that from the store.
+        linked: Told the link to the manager that leads, for whoever else has something to ask there.
 
     Raises:
         NotClusteredError: This machine is in no cluster.
@@ -80,6 +88,7 @@ def agent_loops(
         signs=signs,
         version=pilothouse.__version__,
     )
+    linked(link)
     introduced = Introduced(link, lambda: address_of(known), heard)
     ingress = EnvoyIngress(run / "proxy", find_binary(os.environ), clock, ids)
     agent = Agent(introduced, engine, ingress, clock, ids, data, run, Fence(lease, clock, register))

@@ -153,7 +153,15 @@ class Term:
                 always = {**backend.loops, **manager.always(), "doors": lambda: doors.run(manager)}
                 if backend.shared and membership.load(data) is not None:
                     # The node goes on whoever leads, so its agent finds the leading manager as any other does.
-                    always |= agent_loops(self._places, engine, self._clock, self._ids, lambda: None, renews=False)
+                    always |= agent_loops(
+                        self._places,
+                        engine,
+                        self._clock,
+                        self._ids,
+                        lambda: None,
+                        renews=False,
+                        linked=lambda link: manager.nodes.ask_through(link, lambda: manager.allow_list.ready_nodes),
+                    )
                 attending = group.create_task(run_term(always), name="always")
                 term = group.create_task(self._lead_again(backend, manager, engine, doors, leading), name="term")
                 if not backend.shared:
@@ -204,6 +212,7 @@ class Term:
         apart = backend.shared and membership.load(data) is not None
         leadership = await self._elected(backend, manager, doors, name)
         manager.answer_while(leadership.shown)
+        manager.nodes.lead()
         reception = manager.reception(leadership.epoch, leadership.store)
         loops = {
             **manager.leading(leadership.store),
@@ -223,6 +232,7 @@ class Term:
                 leading.set()
         finally:
             doors.follow()
+            manager.nodes.follow()
             if session is not None:
                 session.close()
             await leadership.resign()

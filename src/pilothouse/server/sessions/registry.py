@@ -15,9 +15,10 @@ class Nodes:
         self._services: dict[str, NodeServices] = {}
         self._leader: Asked | None = None
         self._ready: Callable[[], tuple[str, ...]] = lambda: ()
+        self._leads = False
 
-    def follow(self, leader: Asked, ready: Callable[[], tuple[str, ...]]) -> None:
-        """Have the manager that leads ask the nodes which have no session here.
+    def ask_through(self, leader: Asked, ready: Callable[[], tuple[str, ...]]) -> None:
+        """Have the manager that leads ask the nodes, as long as this one does not lead.
 
         Args:
             leader: How it is asked.
@@ -26,8 +27,12 @@ class Nodes:
         self._leader, self._ready = leader, ready
 
     def lead(self) -> None:
-        """Ask only the nodes that have a session here."""
-        self._leader = None
+        """Ask only the nodes that have a session here, from now on."""
+        self._leads = True
+
+    def follow(self) -> None:
+        """Do not lead any more."""
+        self._leads = False
 
     def connect(self, node_id: str, services: NodeServices) -> None:
         """Let *services* answer for the node from now on."""
@@ -40,7 +45,7 @@ class Nodes:
     @property
     def connected(self) -> tuple[str, ...]:
         """The ids of the connected nodes, sorted."""
-        return tuple(sorted({*self._services, *(self._ready() if self._leader is not None else ())}))
+        return tuple(sorted({*self._services, *(self._ready() if self._elsewhere() is not None else ())}))
 
     def of(self, node_id: str) -> NodeServices:
         """Return the services of one node.
@@ -49,8 +54,8 @@ class Nodes:
             NodeUnavailableError: It is not connected.
         """
         found = self._services.get(node_id)
-        if found is None and self._leader is not None and node_id:
-            return NodeStub(node_id, Through(node_id, self._leader))
+        if found is None and node_id and (leader := self._elsewhere()) is not None:
+            return NodeStub(node_id, Through(node_id, leader))
         if found is None:
             raise NodeUnavailableError(f"the node {node_id or '(none)'} is not connected; try again in a few seconds")
         return found
@@ -64,3 +69,6 @@ class Nodes:
         for node_id in self.connected:
             return node_id, self.of(node_id)
         raise NodeUnavailableError("no node is connected, so no image can be looked for; try again in a few seconds")
+
+    def _elsewhere(self) -> Asked | None:
+        return None if self._leads else self._leader
