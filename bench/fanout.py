@@ -64,7 +64,7 @@ async def main(watchers, events, api):
         await asyncio.to_thread(call, api, "POST", "/v1/grants", grant)
         await asyncio.sleep(0.2)
     await asyncio.sleep(1)
-    told, _ = await child.communicate()
+    told, _ = await child.communicate(b"")
     return sorted(1000 * age for age in json.loads(told))
 
 

@@ -10,9 +10,11 @@ from pilothouse.model.api import EventView, Page
 from pilothouse.server.api import sse
 from pilothouse.server.api.route import EVENT_STREAM, AppPaged, Call, Query, Route, Stream, Write
 from pilothouse.server.history import events_of
-from pilothouse.store.interface import Store
+from pilothouse.store.interface import Commit, Store
 
 BATCH = 500
+KEPT = 64
+"""So many commits are kept as they are told; a watcher that is further behind makes them anew."""
 _Revision = Annotated[int, msgspec.Meta(ge=0, le=2**62, description="Only events of commits after this revision")]
 
 
@@ -27,6 +29,30 @@ class EventsWatch(Query, frozen=True, kw_only=True):
 
     since: _Revision | None = None
     app: Annotated[str, msgspec.Meta(max_length=63, description="Only of this app")] = ""
+
+
+class _Told:
+    """The newest commits as their watchers are told them: made once, however many watch."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[Commit, tuple[tuple[str, bytes], ...]]] = {}
+
+    def of(self, commit: Commit) -> tuple[tuple[str, bytes], ...]:
+        """Return the events of *commit*, each with its app and as it is written."""
+        known = self._kept.get(id(commit))
+        if known is not None:
+            return known[1]
+        told = tuple(
+            (one.app, sse.message("event", one, id=f"{one.revision}.{one.index}")) for one in events_of(commit)
+        )
+        # The commit is kept as well, so that no other can have its identity meanwhile.
+        self._kept[id(commit)] = (commit, told)
+        if len(self._kept) > KEPT:
+            del self._kept[next(iter(self._kept))]
+        return told
+
+
+_TOLD = _Told()
 
 
 async def list_events(call: Call[EventsQuery, None]) -> Page[EventView]:
@@ -60,12 +86,11 @@ async def watch_events(call: Call[EventsWatch, None]) -> Stream:
                 if not await waiter.changed(sse.KEEP_ALIVE_SECONDS):
                     await write(sse.KEEP_ALIVE)
                     continue
-                while True:
-                    batch, seen = await _after(store, seen, asked.app)
-                    if batch is None:
-                        break
-                    for one in batch:
-                        await write(sse.message("event", one, id=f"{one.revision}.{one.index}"))
+                while commits := await store.history(seen, BATCH):
+                    for app, text in (each for commit in commits for each in _TOLD.of(commit)):
+                        if asked.app in {"", app}:
+                            await write(text)
+                    seen = commits[-1].revision
         finally:
             call.context.commits.forget(waiter)
 
