@@ -1,10 +1,12 @@
 """A changed spec is rolled out step by step, and stops where the new version keeps failing."""
 
+import pytest
 from msgspec.structs import replace
 
+from pilothouse.control.orchestrators.rollout import update_order
 from pilothouse.model.container import ContainerSpec, FileGrant, Healthcheck, Port, PortMode
 from pilothouse.model.objects import Health, Secret
-from pilothouse.model.spec import FileSpec, UpdateOrder, UpdatePolicy
+from pilothouse.model.spec import CutOff, CutOffAction, FileSpec, UpdateOrder, UpdatePolicy
 from pilothouse.model.states import TaskState
 from tests.control.world import World, spec
 
@@ -225,3 +227,9 @@ def test_the_same_spec_with_another_image_behind_the_name_is_a_change():
     world.force(replace(service, image=replace(service.image, id="sha256:other")))
     world.rest()
     assert [task.replaces for task in world.live()] == [old.id]
+
+
+@pytest.mark.parametrize("order", [None, *UpdateOrder])
+def test_a_service_that_says_it_must_be_fenced_never_has_two_copies_in_an_update(order):
+    fenced = CutOff(action=CutOffAction.FENCE)
+    assert update_order(spec(update=UpdatePolicy(order=order), cut_off=fenced)) is UpdateOrder.STOP_FIRST

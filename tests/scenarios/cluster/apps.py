@@ -4,6 +4,8 @@ from pilothouse.agent.runtime.fakehost import FakeImage
 from pilothouse.model.container import ContainerSpec, Mount, MountKind, NetworkAttachment
 from pilothouse.model.spec import (
     AppSpec,
+    CutOff,
+    CutOffAction,
     Mode,
     NetworkSpec,
     ReleasePolicy,
@@ -54,6 +56,11 @@ def shop(image="web:1", replicas=3, database="db:1", **release):
         service("db", database, memory=256, volumes=("data",)),
         service("agent", "agent:1", memory=16, mode=Mode.GLOBAL),
     )
+
+
+def single(name="one"):
+    """An app of one task that must never run twice."""
+    return app(name, service("main", "db:1", memory=128, volumes=(), cut_off=CutOff(action=CutOffAction.FENCE)))
 
 
 def batch(jobs=2):

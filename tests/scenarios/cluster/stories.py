@@ -106,7 +106,65 @@ async def a_job_on_a_drained_node_runs_to_its_end(cluster):
     assert task.state is TaskState.COMPLETE
 
 
+async def a_machine_that_lost_power_is_made_up_for_within_14_seconds(cluster):
+    replicas = len(cluster.nodes) * 2
+    await cluster.up(web(replicas))
+    seen = await until(cluster, runs("shop/web", replicas))
+    lost = cluster.nodes[-1]
+    missing = len(on(seen, lost))
+    assert missing
+    await cluster.kill_host(lost)
+    await until(cluster, runs("shop/web", replicas), 14.0)
+    await cluster.start_host(lost)
+    await until(cluster, lambda seen: seen.nodes[lost].state.value == "ready")
+    await until(cluster, runs("shop/web", replicas))
+
+
+async def what_must_not_run_twice_never_does_while_its_node_is_cut_off(cluster, *, up=True, down=True):
+    await cluster.up(apps.single())
+    seen = await until(cluster, runs("one/main", 1))
+    (node,) = seen.copies["one/main.1"]
+
+    def never_two(seen):
+        assert len(seen.copies.get("one/main.1", ())) <= 1, "two live copies"
+
+    await cluster.cut(node, up=up, down=down)
+    seen = await until(cluster, lambda seen: seen.copies.get("one/main.1", (node,)) != (node,), 25.0, never_two)
+    await cluster.heal(node)
+    for _ in range(40):
+        never_two(await cluster.look())
+        await cluster.passes(STEP_SECONDS)
+    await until(cluster, runs("one/main", 1), always=never_two)
+
+
+async def what_must_not_run_twice_never_does_if_only_what_it_sends_is_lost(cluster):
+    await what_must_not_run_twice_never_does_while_its_node_is_cut_off(cluster, down=False)
+
+
+async def what_must_not_run_twice_never_does_if_only_what_it_is_sent_is_lost(cluster):
+    await what_must_not_run_twice_never_does_while_its_node_is_cut_off(cluster, up=False)
+
+
+async def a_cut_off_node_keeps_what_may_run_twice_and_gives_it_up_once_it_is_back(cluster):
+    replicas = len(cluster.nodes)
+    await cluster.up(web(replicas))
+    seen = await until(cluster, runs("shop/web", replicas))
+    lost = max(cluster.nodes, key=lambda node: len(on(seen, node)))
+    kept = on(seen, lost)
+    await cluster.cut(lost)
+    twice = lambda seen: all(len(seen.copies.get(key, ())) == 2 for key in kept)  # noqa: E731
+    seen = await until(cluster, twice, 20.0)
+    assert on(seen, lost) == kept
+    await cluster.heal(lost)
+    await until(cluster, runs("shop/web", replicas), 20.0)
+
+
 STORIES = (
+    a_machine_that_lost_power_is_made_up_for_within_14_seconds,
+    what_must_not_run_twice_never_does_while_its_node_is_cut_off,
+    what_must_not_run_twice_never_does_if_only_what_it_sends_is_lost,
+    what_must_not_run_twice_never_does_if_only_what_it_is_sent_is_lost,
+    a_cut_off_node_keeps_what_may_run_twice_and_gives_it_up_once_it_is_back,
     a_node_is_drained_with_nothing_missing_meanwhile,
     a_maintenance_ends_by_itself,
     a_drain_is_taken_back_half_way,

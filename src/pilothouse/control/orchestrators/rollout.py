@@ -13,7 +13,7 @@ from pilothouse.model.container import ContainerSpec
 from pilothouse.model.exclusive import in_the_way
 from pilothouse.model.objects import Health, Service, Task
 from pilothouse.model.ports import must_give_way
-from pilothouse.model.spec import ServiceSpec, TaskSpec, UpdateOrder, UpdatePolicy
+from pilothouse.model.spec import CutOffAction, ServiceSpec, TaskSpec, UpdateOrder, UpdatePolicy
 
 SETTLE_SECONDS = 5.0
 """How long a task that nothing checks must run before it is believed, where nothing else says so."""
@@ -103,6 +103,9 @@ def update_order(spec: ServiceSpec, written: UpdatePolicy | None = None) -> Upda
     """Return whether old tasks of *spec* go before or after new ones: as *written* where that can work."""
     container = spec.task.container
     order = (spec.update if written is None else written).order
+    if spec.cut_off is not None and spec.cut_off.action is CutOffAction.FENCE:
+        # Who writes that two live copies must never exist means during an update, too.
+        return UpdateOrder.STOP_FIRST
     if order is UpdateOrder.START_FIRST and _one_host_port(container):
         return UpdateOrder.STOP_FIRST
     if order is not None:
