@@ -20,12 +20,20 @@ from pilothouse.model.spec import (
 MIB = 1 << 20
 GOOD = ("web:1", "web:2", "web:3")
 BAD = "bad:1"
+
+
+def _image(ref, **script):
+    """An image as it came from a registry, so that any node could get it; every node has it."""
+    name = ref.partition(":")[0]
+    return FakeImage(ref=ref, id=f"sha256:{ref}", digest=f"{name}@sha256:{ref.encode().hex():0<64.64}", **script)
+
+
 IMAGES = (
-    *(FakeImage(ref=ref, id=f"sha256:{ref}", stops_in_seconds=0.2) for ref in GOOD),
-    *(FakeImage(ref=ref, id=f"sha256:{ref}", stops_in_seconds=1.5) for ref in ("db:1", "db:2")),
-    FakeImage(ref="agent:1", id="sha256:agent:1"),
-    FakeImage(ref="job:1", id="sha256:job:1", exit_after_seconds=8.0),
-    FakeImage(ref=BAD, id=f"sha256:{BAD}", exit_after_seconds=0.7, exit_code=1),
+    *(_image(ref, stops_in_seconds=0.2) for ref in GOOD),
+    *(_image(ref, stops_in_seconds=1.5) for ref in ("db:1", "db:2")),
+    _image("agent:1"),
+    _image("job:1", exit_after_seconds=8.0),
+    _image(BAD, exit_after_seconds=0.7, exit_code=1),
 )
 
 

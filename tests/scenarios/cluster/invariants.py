@@ -125,9 +125,13 @@ class Promises:
                 f"{node_id} has {memory >> 20} MiB placed on it, of {node.description.capacity.memory_bytes >> 20}"
             )
 
+    def check(self):
+        """Raise what was broken. Where it is noticed it is only noted: who caused it would heal what follows."""
+        if self.broken:
+            raise BrokenError("; ".join(self.broken[:5]))
+
     def _break(self, sentence):
         self.broken.append(sentence)
-        raise BrokenError(sentence)
 
 
 def cut_off(service):

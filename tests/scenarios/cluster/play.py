@@ -94,7 +94,7 @@ async def _play(directory, seed, nodes, acts):
         assert player.as_it_should(seen), f"it did not last: {told(seen)}"
         left = await cluster.memory.view(lambda tx: leftovers(tx, cluster.hosts))
         assert not left, f"left over {QUIET_SECONDS:g} s after all was quiet: {left}"
-        assert not cluster.promises.broken, cluster.promises.broken
+        cluster.promises.check()
         return Played(
             commits=cluster.promises.steps,
             starts=cluster.promises.starts,

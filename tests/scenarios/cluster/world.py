@@ -103,6 +103,7 @@ class SimCluster:
             running += [group.create_task(host.run(), name=host.node_id) for host in self.hosts.values()]
             await self.until(lambda seen: len(seen.nodes) == len(self.hosts) and all_ready(seen), 60)
             yield self
+            self.promises.check()
             for task in running:
                 task.cancel()
 
@@ -224,6 +225,7 @@ class SimCluster:
         def read(tx):
             return tx.find(Task), {node.id: node for node in tx.find(Node)}, tx.find(Disruption)
 
+        self.promises.check()
         tasks, nodes, requests = await self.memory.view(read)
         return Snapshot(tuple(tasks), nodes, tuple(requests), self.copies())
 
