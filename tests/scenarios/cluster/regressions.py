@@ -61,7 +61,33 @@ OVERTAKEN_BY_A_ROLLBACK = [  # seed 33
     (238.85, "crash_agent", "n1", 11, True),
 ]
 
+PREPARED_AND_LOST = [  # seed 649
+    (7.15, "power_off", "n1"),
+    (28.47, "kill_agent", "n2"),
+    (67.15, "power_on", "n1"),
+    (70.24, "drain", "n4", 5.0, None),
+    (80.19, "up", "web:2", 4, "db:1"),
+    (80.63, "store", 0.4, 0),
+    (87.69, "cut", "n3", False, True),
+    (92.63, "store", 0.0, 0),
+    (107.69, "heal", "n3"),
+    (137.35, "clock", "n3", 3600),
+    (149.35, "clock", "n3", 0),
+    (151.82, "crash_agent", "n3", 1, False),
+    (160.02, "crash_leader", 6),
+    (162.07, "kill_agent", "n3"),
+    (179.64, "clock", "n2", -3600),
+    (190.24, "activate", "n4"),
+    (190.91, "crash_leader", 1),
+    (194.11, "kill_container", 608),
+    (199.64, "clock", "n2", 0),
+    (204.45, "up", "web:3", 2, "db:1"),
+    (236.3, "loss", "n3", 0.1),
+    (248.3, "heal", "n3"),
+]
+
 REGRESSIONS = {
+    "what_was_prepared_ahead_and_lost_with_its_node_does_not_begin_before_its_turn": PREPARED_AND_LOST,
     "a_manager_whose_clock_goes_back_does_not_make_replacements_without_end": CLOCK_GOES_BACK,
     "a_task_that_a_rollback_overtook_does_not_start_beside_the_one_that_stops": OVERTAKEN_BY_A_ROLLBACK,
 }

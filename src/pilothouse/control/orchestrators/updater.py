@@ -143,7 +143,11 @@ def _has_tried(scene: Scene, slot: Slot) -> bool:
 
 
 def _was_called_off(task: Task) -> bool:
-    return task.desired_state is TaskState.SHUTDOWN and task.status.started_at is None
+    """Whether *task* never had its turn: it was told to stop, or lost with its node, before it might begin."""
+    if task.status.started_at is not None:
+        return False
+    lost = task.state is TaskState.ORPHANED and task.desired_state is TaskState.READY and not task.failures
+    return lost or task.desired_state is TaskState.SHUTDOWN
 
 
 def _came_back(slot: Slot) -> bool:
