@@ -8,7 +8,16 @@ from pilothouse.cli.commands.cluster_settings import pool_of
 from pilothouse.errors import InvalidRequestError, NotFoundError
 from pilothouse.model.cluster import ClusterSpec, PoolPolicy
 from pilothouse.model.placement import Pool
-from pilothouse.model.placement_api import AppLoss, Moved, RebalanceView, RuleAnswer, Simulation, Survival, WhyNot
+from pilothouse.model.placement_api import (
+    AppLoss,
+    Moved,
+    Planned,
+    RebalanceView,
+    RuleAnswer,
+    Simulation,
+    Survival,
+    WhyNot,
+)
 from pilothouse.model.release_api import PlannedAction
 from tests.cli.fake_api import page, problem
 from tests.cli.views import app, plan, planned, service
@@ -96,9 +105,16 @@ def test_a_pool_that_cannot_be_read_says_how_it_is_written(text):
 
 def test_a_plan_says_on_which_nodes_new_tasks_would_be(api, command, here):
     (here / "compose.yaml").write_text("name: shop\nservices: {web: {image: x}}\n")
-    web = planned("web", PlannedAction.CREATE, tasks=(0, 3), nodes={"a": 2, "b": 1})
+    places = tuple(
+        Planned(task=f"web.{number}", node="a", sentence="placed on a: 2 of 2 nodes suit") for number in range(1, 8)
+    )
+    waits = Planned(task="web.9", sentence="no node suits")
+    web = planned("web", PlannedAction.CREATE, tasks=(0, 8), nodes={"a": 7, "b": 1}, places=(waits, *places))
     api.answers["POST", "/v1/apps/shop/plan"] = plan(web)
-    assert "    where: a (2), b" in command("plan").out.splitlines()
+    lines = command("plan").out.splitlines()
+    at = lines.index("    where: a (7), b")
+    assert lines[at + 1] == "      web.1, web.2, web.3, web.4, web.5 …: placed on a: 2 of 2 nodes suit"
+    assert not any("web.9" in line for line in lines)
 
 
 def test_ps_says_what_the_loss_of_one_node_would_mean(api, command):

@@ -17,6 +17,8 @@ _MARKS = {
     PlannedAction.KEEP: ("=", "grey"),
 }
 _CONTAINER = "task.container."
+_REASONS = 5
+"""So many reasons for places are told, each for so many tasks; `--json` has a hundred."""
 
 
 def refused(plan: PlanView) -> bool:
@@ -134,8 +136,19 @@ def _block(service: PlannedService, told: dict[str, str], *, colour: bool) -> li
     found += [f"    how: {how}"] if service.rollout else []
     where = [f"{name} ({number})" if number > 1 else name for name, number in service.nodes.items()]
     found += [f"    where: {', '.join(where)}"] if where else []
+    found += _reasons(service)
     found += [f"    {paint('! risk', 'red', on=colour)}: {sentence}" for sentence in service.risks]
     return found
+
+
+def _reasons(service: PlannedService) -> Iterator[str]:
+    """Yield for each new task why it would go where it would, equal reasons once; what waits is told as a risk."""
+    told: dict[str, list[str]] = {}
+    for place in service.places:
+        if place.node and not place.displaces:
+            told.setdefault(place.sentence, []).append(place.task)
+    for sentence, tasks in list(told.items())[:_REASONS]:
+        yield f"      {', '.join(tasks[:_REASONS])}{' …' if len(tasks) > _REASONS else ''}: {sentence}"
 
 
 def _refused(plan: PlanView, builds: Mapping[str, str], *, colour: bool) -> Iterator[str]:
