@@ -74,7 +74,11 @@ def _carry_on(scene: Scene, slot: Slot, task: Task, course: Course, gate: Gate, 
         if successor is None:
             _make(scene, slot, task, course, gate, plan, urgent=True)
         _hand_over(slot, task, successor, f"{request.reason}{late}", plan)
-    elif task is slot.current and not has_begun(task) and (not slot.outdated or goes_on(slot, course, gate)):
+    elif (
+        task is slot.current
+        and not has_begun(task)
+        and (not slot.outdated or goes_on(slot, course, gate) or (successor is not None and _waits(task)))
+    ):
         _hand_over(slot, task, successor, f"{request.reason}; it had not begun to run there", plan)
     elif successor is not None:
         _bring_on(scene, slot, task, successor, course, gate, plan)
@@ -195,6 +199,8 @@ def _make(
         state, why = TaskState.READY, waiting_reason(verdict.failures, verdict.not_before - plan.now)
     elif not _starts_first(scene, course):
         state, why = TaskState.READY, behind(task)
+    elif _waits(task) and not urgent:
+        state, why = TaskState.READY, task.desired_reason
     elif holds:
         state, why = TaskState.READY, f"waits for {holds}"
     plan.create(
@@ -211,6 +217,11 @@ def _make(
         )
     )
     return True
+
+
+def _waits(task: Task) -> bool:
+    """Whether *task* is prepared and waits, for its turn or a condition; what takes its place waits as well."""
+    return task.desired_state is TaskState.READY
 
 
 def _newest_try(scene: Scene, slot: Slot, task: Task) -> Task:

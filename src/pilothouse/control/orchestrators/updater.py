@@ -158,8 +158,11 @@ def _came_back(slot: Slot) -> bool:
 
 def _follows_a_new_one(scene: Scene, new: Task, gate: Gate) -> bool:
     before = gate.predecessor(new)
-    tried = before is not None and before.fingerprint == scene.fingerprint and not _was_called_off(before)
-    return new.failures > 0 or tried
+    if before is None or before.fingerprint != scene.fingerprint:
+        return new.failures > 0
+    # One that leaves its node before its turn, by this very decision, waits still.
+    waits = before.desired_state is TaskState.READY and not before.state.terminal
+    return new.failures > 0 or not (waits or _was_called_off(before))
 
 
 def in_motion(scene: Scene, slot: Slot, course: Course, gate: Gate, plan: Plan) -> bool:

@@ -175,7 +175,9 @@ def release_again(slot: Slot, gate: Gate, plan: Plan, *, start_first: bool) -> N
     for old in slot.outdated:
         if old.desired_state is not TaskState.READY or not gate.has_run(old):
             continue
-        before = [] if start_first else slot.stopping
+        # One of the same that was to leave its node, and need not any more, runs on.
+        running = [each for each in slot.outdated if each is not old and each.desired_state is TaskState.RUNNING]
+        before = [] if start_first else [*slot.stopping, *running]
         if old.not_before > plan.now:
             plan.look_again(old.not_before)
         elif before:
