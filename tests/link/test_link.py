@@ -1,6 +1,7 @@
 """A link keeps its contract whatever carries its bytes."""
 
 import asyncio
+import contextlib
 import socket
 
 import pytest
@@ -8,7 +9,7 @@ import uvloop
 
 from pilothouse.clock import SystemClock
 from pilothouse.errors import SessionLostError
-from pilothouse.link import conformance
+from pilothouse.link import conformance, sockets
 from pilothouse.link.answering import MOST_CONVERSATIONS
 from pilothouse.link.credentials import Credentials
 from pilothouse.link.frames import Frame, Kind, encode
@@ -161,3 +162,18 @@ def rude(*frames):
 )
 def test_an_end_that_breaks_the_rules_is_cut_off(frames, why):
     assert why in rude(*frames)
+
+
+async def test_a_machine_that_does_not_answer_is_given_up_soon(monkeypatch):
+    monkeypatch.setattr(sockets, "CONNECT_SECONDS", 0.2)
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        with socket.create_connection(address), contextlib.ExitStack() as waiting:
+            for _ in range(3):  # the kernel drops what comes to a queue that is full
+                one = waiting.enter_context(socket.socket())
+                one.setblocking(False)
+                one.connect_ex(address)
+            with pytest.raises(SessionLostError, match=r"nobody answered within 0\.2 s"):
+                await sockets.dial(f"127.0.0.1:{address[1]}", Offer(), SystemClock())

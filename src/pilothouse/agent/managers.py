@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 
 FIRST_SECONDS = 0.1
 CAP_SECONDS = 5.0
+EARLY_CAP_SECONDS = 2.0
+EARLY_ATTEMPTS = 8
+"""A manager that restarts is away for a few seconds. Whoever waits longer then lets its lease of 8 s run out."""
 
 
 def wait_seconds(failures: int, fraction: float) -> float:
@@ -16,8 +19,9 @@ def wait_seconds(failures: int, fraction: float) -> float:
         failures: Attempts in a row that failed, 0 right after a session.
         fraction: Chance, in [0, 1).
     """
+    cap = EARLY_CAP_SECONDS if failures <= EARLY_ATTEMPTS else CAP_SECONDS
     # 2**16 is far past the cap; bounding the exponent keeps the number small.
-    return float(fraction * min(CAP_SECONDS, FIRST_SECONDS * 2.0 ** min(failures, 16)))
+    return float(fraction * min(cap, FIRST_SECONDS * 2.0 ** min(failures, 16)))
 
 
 class Managers:

@@ -1,6 +1,7 @@
 """Connections over TCP and Unix sockets, with or without TLS: from the event loop's transports to `Connection`."""
 
 import asyncio
+import socket as socket_module
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import cast
@@ -16,6 +17,7 @@ HIGH_BYTES = 256 << 10
 LOW_BYTES = 64 << 10
 HANDSHAKE_SECONDS = 30.0
 """Generous, because a thousand agents that come back at once share the manager's processors."""
+CONNECT_SECONDS = 3.0
 _GOODBYE_SECONDS = 2.0
 _BACKLOG = 4096
 
@@ -141,8 +143,7 @@ async def dial(
             host, _, port = address.rpartition(":")
             _, socket = await loop.create_connection(
                 make,
-                host.strip("[]"),
-                int(port),
+                sock=await _connected(host.strip("[]"), int(port)),
                 ssl=context,
                 server_hostname=name,
                 ssl_handshake_timeout=handshake,
@@ -151,6 +152,37 @@ async def dial(
     except (OSError, ValueError) as error:
         raise SessionLostError(f"no session with {address}: {error or type(error).__name__}") from error
     return connection_over(socket, handlers, clock, dialled=True)
+
+
+async def _connected(host: str, port: int) -> socket_module.socket:
+    """Return a socket that is connected to the first address of *host* which answers in time.
+
+    A machine that is gone does not refuse: the operating system would go on asking for minutes, and who has several
+    managers to choose from would not come to the next.
+
+    Raises:
+        OSError: None does.
+    """
+    loop = asyncio.get_running_loop()
+    problem: OSError = OSError(f"{host} has no address")
+    for family, kind, protocol, _, place in await loop.getaddrinfo(host, port, type=socket_module.SOCK_STREAM):
+        made = socket_module.socket(family, kind, protocol)
+        made.setblocking(False)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await loop.sock_connect(made, place)
+        except TimeoutError:
+            made.close()
+            problem = OSError(f"nobody answered within {CONNECT_SECONDS:g} s")
+        except OSError as error:
+            made.close()
+            problem = error
+        except BaseException:
+            made.close()
+            raise
+        else:
+            return made
+    raise problem
 
 
 class Listener:

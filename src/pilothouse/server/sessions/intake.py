@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pilothouse.clock import Clock
 from pilothouse.control.orchestrators.reaping import forget_gone
 from pilothouse.errors import PilothouseError, StoreUnavailableError, UnavailableError
 from pilothouse.model.states import Writer
@@ -26,8 +27,9 @@ class _Waiting:
 class Intake:
     """Reports that wait to be written."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
         self._waiting: list[_Waiting] = []
         self._some = asyncio.Event()
 
@@ -66,7 +68,7 @@ class Intake:
     async def _write(self, batch: Sequence[_Waiting]) -> None:
         try:
             if any(each.tasks for each in batch):
-                await self._store.update(Writer.AGENT, _all_of(batch, _tasks))
+                await self._store.update(Writer.AGENT, _all_of(batch, self._tasks))
             if any(each.resources for each in batch):
                 await self._store.update(Writer.REAPER, _all_of(batch, _resources))
         except PilothouseError as error:
@@ -79,6 +81,9 @@ class Intake:
         else:
             _settle(batch, None)
 
+    def _tasks(self, tx: WriteTx, each: _Waiting) -> None:
+        write_reports(tx, each.node_id, each.tasks, self._clock.now())
+
 
 def _all_of(batch: Sequence[_Waiting], one: Callable[[WriteTx, _Waiting], None]) -> Callable[[WriteTx], None]:
     def write(tx: WriteTx) -> None:
@@ -86,10 +91,6 @@ def _all_of(batch: Sequence[_Waiting], one: Callable[[WriteTx, _Waiting], None])
             one(tx, each)
 
     return write
-
-
-def _tasks(tx: WriteTx, each: _Waiting) -> None:
-    write_reports(tx, each.node_id, each.tasks)
 
 
 def _resources(tx: WriteTx, each: _Waiting) -> None:

@@ -112,7 +112,7 @@ class Reception:
             clock=clock,
             presence=presence,
             calls=Calls(clock),
-            intake=Intake(store),
+            intake=Intake(store, clock),
             epoch=epoch,
             looks=asyncio.Semaphore(4),
         )

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from pilothouse.log import event
-from pilothouse.model.objects import Node, NodeDescription, Service, Task, Volume
+from pilothouse.model.objects import Node, NodeDescription, Service, Task, TaskStatus, Volume
 from pilothouse.model.release import Traffic
 from pilothouse.model.states import TRANSITIONS, Writer
 from pilothouse.model.wire import ResourceReport, TaskReport, TrafficReport
@@ -22,8 +22,16 @@ def write_description(tx: WriteTx, node_id: str, description: NodeDescription | 
     tx.put(replace(node, description=description or node.description))
 
 
-def write_reports(tx: WriteTx, node_id: str, reports: Iterable[TaskReport]) -> None:
-    """Write down what was seen of tasks: not of another node's, and nothing older than what is known."""
+def write_reports(tx: WriteTx, node_id: str, reports: Iterable[TaskReport], now: float | None = None) -> None:
+    """Write down what was seen of tasks: not of another node's, and nothing older than what is known.
+
+    Args:
+        tx: The transaction.
+        node_id: Whose reports they are.
+        reports: What was seen.
+        now: The manager's wall clock: what the node's clock cannot be right about happened when it was heard. None if
+            they have one clock.
+    """
     for report in reports:
         task = tx.get(Task, report.task_id)
         if task is None or task.node_id != node_id:
@@ -31,7 +39,7 @@ def write_reports(tx: WriteTx, node_id: str, reports: Iterable[TaskReport]) -> N
         elif not _follows(task, report):
             event("debug", "report.dropped", task=task.id, reason=f"{report.state.name} after {task.state.name}")
         else:
-            tx.put(replace(task, state=report.state, status=report.status))
+            tx.put(replace(task, state=report.state, status=_dated(task, report.status, now) if now else report.status))
 
 
 def write_traffic(tx: WriteTx, node_id: str, reports: Iterable[TrafficReport]) -> None:
@@ -64,6 +72,23 @@ def its_own(tx: ReadTx, node_id: str, reports: Iterable[ResourceReport]) -> list
 def _is_elsewhere(tx: ReadTx, node_id: str, report: ResourceReport) -> bool:
     volume = tx.get(Volume, report.id) if report.kind == "volume" else None
     return volume is not None and bool(volume.nodes) and node_id not in volume.nodes
+
+
+def _dated(task: Task, status: TaskStatus, now: float) -> TaskStatus:
+    """Return *status* with the times that others count from bounded: after the task was made, and not in the future.
+
+    A clock that is wrong would otherwise hold an update up for as long, or let it go on too soon.
+    """
+    # What was adopted ran before.
+    known, made_at = task.status, 0.0 if task.adopts else task.created_at
+    same = known.ready_since is not None and known.ready == status.ready
+    ready_since = status.ready_since
+    if ready_since is not None and not made_at <= ready_since <= now:
+        ready_since = known.ready_since if same else now
+    since = status.since
+    if not made_at <= since <= now:
+        since = known.since if made_at <= known.since <= now and known.message == status.message else now
+    return replace(status, since=since, ready_since=ready_since)
 
 
 def _follows(task: Task, report: TaskReport) -> bool:
