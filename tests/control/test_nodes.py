@@ -18,7 +18,7 @@ from pilothouse.control.nodes.timers import (
     SUSPECT_SECONDS,
     hold_seconds,
 )
-from pilothouse.model.objects import NodeState
+from pilothouse.model.objects import NodeSpec, NodeState
 from tests.control.detector import Bench, lossy
 
 READY, SUSPECT, DOWN, UNKNOWN = NodeState.READY, NodeState.SUSPECT, NodeState.DOWN, NodeState.UNKNOWN
@@ -112,6 +112,17 @@ def test_while_it_is_held_back_a_node_says_so_and_a_jump_of_the_wall_clock_chang
     bench.presence.beat("n1")
     bench.look()
     assert bench.nodes["n2"] == before
+
+
+def test_a_person_can_let_a_node_that_is_held_back_take_work_again():
+    bench = Bench("n1", "n2").arrive("n1", "n2").run(10, "n1", "n2").run(15, "n1").arrive("n2").run(10, "n1", "n2")
+    back = bench.nodes["n2"]
+    assert (back.state, back.ready) == (READY, False)
+    bench.nodes["n2"] = replace(back, spec=NodeSpec(trusted_at=bench.clock.now()))
+    bench.run(2, "n1", "n2")
+    assert (bench.nodes["n2"].ready, bench.nodes["n2"].held_until) == (True, None)
+    bench.run(15, "n1").arrive("n2").run(10, "n1", "n2")
+    assert not bench.nodes["n2"].ready, "the next loss is another matter"
 
 
 def test_a_new_leader_gives_every_node_the_whole_time_again_and_keeps_what_is_held():

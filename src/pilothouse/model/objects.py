@@ -224,12 +224,18 @@ class Maintenance(Value, frozen=True, kw_only=True):
 
 
 class NodeSpec(Value, frozen=True, kw_only=True):
-    """What a person decided about a node; *taints* keep away what does not tolerate them."""
+    """What a person decided about a node.
+
+    Attributes:
+        taints: They keep away what does not tolerate them.
+        trusted_at: When a person last said that a node which had been lost may take work again; ends a hold-down.
+    """
 
     labels: dict[str, str] = {}
     availability: Availability = Availability.ACTIVE
     taints: tuple[Taint, ...] = ()
     maintenance: Maintenance | None = None
+    trusted_at: float = 0.0
 
 
 class NodeDescription(Value, frozen=True, kw_only=True):

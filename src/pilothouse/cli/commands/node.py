@@ -123,7 +123,7 @@ def pause(*, as_json: bool, node_id: str) -> None:
 @options.as_json
 @click.argument("node_id", metavar="NODE")
 def activate(*, as_json: bool, node_id: str) -> None:
-    """Have a node take work again that was drained, paused or in maintenance."""
+    """Have a node take work again that was drained, paused or in maintenance, or is held back because it was lost."""
     _change(node_id, NodePatch(availability=Availability.ACTIVE), as_json=as_json)
 
 

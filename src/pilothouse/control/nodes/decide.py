@@ -196,6 +196,8 @@ def _remember(
             losses = (*losses, now)[-KEPT_LOSSES:]
         if node.state is NodeState.DOWN and state is NodeState.READY and losses:
             held = now + hold_seconds(len(losses))
+        if node.losses and node.spec.trusted_at > node.losses[-1]:
+            held = 0.0  # a person knows better
         if losses or held:
             past[node.id] = Past(losses=losses, held_until=held)
     return past

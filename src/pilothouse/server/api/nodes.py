@@ -103,7 +103,8 @@ def _flat(spec: NodeSpec) -> dict[str, object]:
     labels = {f"labels.{key}": value for key, value in spec.labels.items()}
     kept = spec.maintenance
     maintenance = {} if kept is None else {"maintenance": kept.reason or f"until {kept.until}"}
-    return {**labels, **taints, **maintenance, "availability": spec.availability.value}
+    trusted = {"trusted_at": f"{spec.trusted_at:.0f}"} if spec.trusted_at else {}
+    return {**labels, **taints, **maintenance, **trusted, "availability": spec.availability.value}
 
 
 ROUTES = (

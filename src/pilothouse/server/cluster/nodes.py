@@ -32,7 +32,10 @@ def changed(node: Node, patch: NodePatch, principal: str, now: float) -> Node:
     Raises:
         InvalidRequestError: Something in it cannot be.
     """
-    return msgspec.structs.replace(node, spec=_spec(node.spec, patch, principal, now))
+    spec = _spec(node.spec, patch, principal, now)
+    if patch.availability is Availability.ACTIVE and node.losses:
+        spec = msgspec.structs.replace(spec, trusted_at=now)
+    return msgspec.structs.replace(node, spec=spec)
 
 
 def _spec(spec: NodeSpec, patch: NodePatch, principal: str, now: float) -> NodeSpec:
@@ -46,6 +49,7 @@ def _spec(spec: NodeSpec, patch: NodePatch, principal: str, now: float) -> NodeS
         availability=availability,
         taints=(*kept, *patch.taints),
         maintenance=maintenance,
+        trusted_at=spec.trusted_at,
     )
     if len(made.labels) > MAX_LABELS or len(made.taints) > MAX_TAINTS:
         raise InvalidRequestError(f"a node has at most {MAX_LABELS} labels and {MAX_TAINTS} taints")
