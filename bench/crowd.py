@@ -27,7 +27,8 @@ from pilothouse.errors import PilothouseError
 from pilothouse.ids import SystemIds
 from pilothouse.link.credentials import Credentials
 from pilothouse.link.tls import client_context
-from pilothouse.model.objects import NodeDescription, TaskStatus
+from pilothouse.model.node import NodeDescription
+from pilothouse.model.objects import TaskStatus
 from pilothouse.model.spec import Resources
 from pilothouse.model.states import TaskState
 from pilothouse.model.wire import ImageProgress, ResourceReport, TaskReport

@@ -27,7 +27,7 @@ from pilothouse.link.credentials import Credentials
 from pilothouse.link.tls import server_context
 from pilothouse.model.certificate import Certificate
 from pilothouse.model.cluster import CLUSTER_ID, Authority, AuthorityState, Cluster, ManagerMember
-from pilothouse.model.objects import Node
+from pilothouse.model.node import Node
 from pilothouse.model.states import Writer
 from pilothouse.server.manager import Manager
 from pilothouse.server.sessions.listener import SessionListener

@@ -32,7 +32,8 @@ from pilothouse.control.scheduler.place import Outcome, place_requests
 from pilothouse.control.scheduler.units import requests
 from pilothouse.control.scheduler.write import Shapes
 from pilothouse.model.container import ContainerSpec
-from pilothouse.model.objects import Node, NodeDescription, NodeSpec, ResolvedImage, Task
+from pilothouse.model.node import Node, NodeDescription, NodeSpec
+from pilothouse.model.objects import ResolvedImage, Task
 from pilothouse.model.placement import Placement, Spread
 from pilothouse.model.spec import Resources, TaskSpec
 from pilothouse.model.states import TaskState, Writer

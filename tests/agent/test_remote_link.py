@@ -7,7 +7,8 @@ import pytest
 from pilothouse.agent.managers import CAP_SECONDS, Managers, wait_seconds
 from pilothouse.errors import SessionLostError
 from pilothouse.ids import SeededIds
-from pilothouse.model.objects import NodeDescription, TaskStatus
+from pilothouse.model.node import NodeDescription
+from pilothouse.model.objects import TaskStatus
 from pilothouse.model.states import TaskState
 from pilothouse.model.wire import TaskReport
 from tests.server.agents import Office, until
@@ -67,7 +68,7 @@ async def test_what_the_node_is_is_said_again_in_every_session():
         await link.describe(NodeDescription(version="7"))
         import msgspec
 
-        from pilothouse.model.objects import Node
+        from pilothouse.model.node import Node
         from pilothouse.model.states import Writer
 
         await office.world.store.update(

@@ -18,7 +18,7 @@ from pilothouse.model.cluster_api import (
     TokenMade,
     TokenRequest,
 )
-from pilothouse.model.objects import Availability, Maintenance, Node, NodeSpec
+from pilothouse.model.node import Availability, Maintenance, Node, NodeSpec
 from pilothouse.model.placement import Taint, TaintEffect
 from tests.cli.fake_api import page
 

@@ -7,7 +7,8 @@ import pytest
 from pilothouse import errors
 from pilothouse.model.api import CheckResult, EventView, Explanation, Finding, GrantRequest, LogEntry
 from pilothouse.model.container import ContainerSpec
-from pilothouse.model.objects import AuditRecord, Grant, Health, Node, PortBinding
+from pilothouse.model.node import Node
+from pilothouse.model.objects import AuditRecord, Grant, Health, PortBinding
 from pilothouse.model.states import TaskState
 from pilothouse.model.wire import Stream, TaskUsage
 from tests.cli.fake_api import Short, events, ndjson, page, problem

@@ -29,7 +29,7 @@ from pilothouse.model.api import Page
 from pilothouse.model.cluster import Authority, Role
 from pilothouse.model.cluster_api import AuthorityAnswer, JoinRequest
 from pilothouse.model.join_token import write
-from pilothouse.model.objects import Node
+from pilothouse.model.node import Node
 from pilothouse.server.cluster.allow_list import AllowList
 from pilothouse.server.listen import Listener
 from tests.pki import Pki

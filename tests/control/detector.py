@@ -8,7 +8,7 @@ from pilothouse.control.nodes.decide import Moment, Stage, begin, decide
 from pilothouse.control.nodes.presence import Presence
 from pilothouse.control.nodes.timers import BEAT_JITTER, BEAT_SECONDS, LOOK_SECONDS
 from pilothouse.model.cluster import Cluster
-from pilothouse.model.objects import NodeState
+from pilothouse.model.node import NodeState
 from tests.control.world import node
 from tests.scenarios.simulation import JumpingClock
 

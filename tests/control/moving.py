@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from pilothouse.model.cluster import Disruption, DisruptionKind
 from pilothouse.model.container import ContainerSpec, Mount, MountKind
-from pilothouse.model.objects import Availability, Node
+from pilothouse.model.node import Availability, Node
 from pilothouse.model.states import Writer
 from tests.control.world import World, node, spec
 

@@ -6,7 +6,7 @@ It shares no code with the scheduler but `satisfies` and `tolerates`, whose mean
 from collections import Counter
 
 from pilothouse.model.constraints import actual, parse_constraint, satisfies
-from pilothouse.model.objects import Availability
+from pilothouse.model.node import Availability
 from pilothouse.model.placement import tolerates
 from pilothouse.model.states import TaskState
 

@@ -13,7 +13,8 @@ from pilothouse.control.scheduler.place import place
 from pilothouse.control.scheduler.shape import shape_of
 from pilothouse.model.constraints import actual
 from pilothouse.model.container import ContainerSpec
-from pilothouse.model.objects import Availability, Node, NodeDescription, NodeSpec, PortBinding, ResolvedImage, Task
+from pilothouse.model.node import Availability, Node, NodeDescription, NodeSpec
+from pilothouse.model.objects import PortBinding, ResolvedImage, Task
 from pilothouse.model.placement import Affinity, Packing, Placement, Preference, Spread, Taint, Toleration
 from pilothouse.model.spec import Resources, TaskSpec
 from pilothouse.model.states import TaskState

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from pilothouse.control.nodes.drain import drain_sentence, empties, requests, returns_at
 from pilothouse.control.nodes.draining import drain_loops
 from pilothouse.model.cluster import Disruption, DisruptionKind
-from pilothouse.model.objects import Availability, Maintenance, Node, NodeSpec
+from pilothouse.model.node import Availability, Maintenance, Node, NodeSpec
 from pilothouse.model.placement import Placement, Taint, TaintEffect, Toleration
 from pilothouse.model.spec import Mode, TaskSpec
 from pilothouse.model.states import TaskState, Writer

@@ -11,7 +11,8 @@ from pilothouse.control.orchestrators.restart import Next, after
 from pilothouse.errors import StoreUnavailableError
 from pilothouse.model.container import ContainerSpec, Mount, MountKind
 from pilothouse.model.cut_off import KEEP
-from pilothouse.model.objects import Node, NodeState, Service, Task
+from pilothouse.model.node import Node, NodeState
+from pilothouse.model.objects import Service, Task
 from pilothouse.model.spec import CutOff, CutOffAction, RestartCondition, RestartPolicy
 from pilothouse.model.states import TaskState, Writer
 from pilothouse.store.interface import Change, Commit

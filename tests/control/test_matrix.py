@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from pilothouse.control.scheduler.fleet import fleet_of
 from pilothouse.control.scheduler.matrix import explain
 from pilothouse.model.matrix import RemedyKind
-from pilothouse.model.objects import Availability
+from pilothouse.model.node import Availability
 from pilothouse.model.placement import Placement, Taint, Toleration
 from pilothouse.model.spec import Resources
 from pilothouse.model.states import TaskState

@@ -11,7 +11,8 @@ from pilothouse.control.nodes.drain import requests
 from pilothouse.control.orchestrators.rollout import parallelism
 from pilothouse.control.orchestrators.scene import is_ready
 from pilothouse.model.cluster import Disruption
-from pilothouse.model.objects import App, Availability, Node, NodeSpec, Task
+from pilothouse.model.node import Availability, Node, NodeSpec
+from pilothouse.model.objects import App, Task
 from pilothouse.model.rollout import RolloutState
 from pilothouse.model.spec import UpdateOrder, UpdatePolicy
 from pilothouse.model.states import TaskState, Writer

@@ -5,7 +5,8 @@ from msgspec.structs import replace
 
 from pilothouse.control.orchestrators.scene import is_ready
 from pilothouse.model.cluster import Disruption, DisruptionKind
-from pilothouse.model.objects import Node, Service
+from pilothouse.model.node import Node
+from pilothouse.model.objects import Service
 from pilothouse.model.placement import Placement, Taint, TaintEffect, Toleration
 from pilothouse.model.release import ReleaseKind
 from pilothouse.model.rollout import RolloutState

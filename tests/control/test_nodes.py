@@ -18,7 +18,7 @@ from pilothouse.control.nodes.timers import (
     SUSPECT_SECONDS,
     hold_seconds,
 )
-from pilothouse.model.objects import NodeSpec, NodeState
+from pilothouse.model.node import NodeSpec, NodeState
 from tests.control.detector import Bench, lossy
 
 READY, SUSPECT, DOWN, UNKNOWN = NodeState.READY, NodeState.SUSPECT, NodeState.DOWN, NodeState.UNKNOWN

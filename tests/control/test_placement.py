@@ -10,7 +10,8 @@ from pilothouse.control.scheduler.table import Table
 from pilothouse.errors import InvalidManifestError
 from pilothouse.model.constraints import parse_constraint, satisfies
 from pilothouse.model.container import ContainerSpec
-from pilothouse.model.objects import Availability, NodeDescription, NodeSpec, ResolvedImage
+from pilothouse.model.node import Availability, NodeDescription, NodeSpec
+from pilothouse.model.objects import ResolvedImage
 from pilothouse.model.placement import Placement
 from pilothouse.model.spec import Resources, TaskSpec
 from pilothouse.model.states import TaskState

@@ -7,7 +7,7 @@ import pytest
 from pilothouse.control import Presence, loops, run_control
 from pilothouse.errors import ProgrammingError, StoreFullError, WatchLostError
 from pilothouse.ids import SeededIds
-from pilothouse.model.objects import Node
+from pilothouse.model.node import Node
 from pilothouse.model.states import Writer
 from pilothouse.pulse import pulse
 from pilothouse.store.memory import MemoryStore

@@ -12,7 +12,8 @@ from pilothouse.control.scheduler.place import place
 from pilothouse.control.scheduler.shape import shape_of
 from pilothouse.model.cluster import Cluster, ClusterSpec, Disruption, PoolPolicy
 from pilothouse.model.container import Mount, MountKind
-from pilothouse.model.objects import Availability, Node, Task, Volume
+from pilothouse.model.node import Availability, Node
+from pilothouse.model.objects import Task, Volume
 from pilothouse.model.placement import Affinity, Pool
 from pilothouse.model.spec import VolumeSpec
 from pilothouse.model.states import TaskState, Writer

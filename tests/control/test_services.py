@@ -3,7 +3,8 @@
 from msgspec.structs import replace
 
 from pilothouse.model.container import ContainerSpec, Port, PortMode
-from pilothouse.model.objects import Availability, NodeSpec, PortBinding
+from pilothouse.model.node import Availability, NodeSpec
+from pilothouse.model.objects import PortBinding
 from pilothouse.model.placement import Placement
 from pilothouse.model.spec import Condition, Mode, Resources, RestartCondition, RestartPolicy, TaskSpec
 from pilothouse.model.states import TaskState

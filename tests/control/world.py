@@ -8,16 +8,8 @@ from pilothouse.control.resources.loop import provide
 from pilothouse.control.scheduler.loop import place
 from pilothouse.ids import SeededIds
 from pilothouse.model.container import ContainerSpec
-from pilothouse.model.objects import (
-    App,
-    Ending,
-    Health,
-    Node,
-    NodeDescription,
-    ResolvedImage,
-    Service,
-    Task,
-)
+from pilothouse.model.node import Node, NodeDescription
+from pilothouse.model.objects import App, Ending, Health, ResolvedImage, Service, Task
 from pilothouse.model.ownership import check_write
 from pilothouse.model.release import Release, ReleaseKind, release_id
 from pilothouse.model.rollout import Stage

@@ -28,7 +28,7 @@ from pilothouse.governance.identity.authority.rotation import (
 from pilothouse.link.renewal import EARLIEST, LATEST, renewal_at
 from pilothouse.model.certificate import Certificate
 from pilothouse.model.cluster import Authority, AuthorityState
-from pilothouse.model.objects import Node, NodeState
+from pilothouse.model.node import Node, NodeState
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0

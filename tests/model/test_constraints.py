@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pilothouse.errors import InvalidManifestError
 from pilothouse.model.constraints import KEYS, LONGEST, Constraint, Operator, fact, holds, parse_constraint, satisfies
-from pilothouse.model.objects import Node, NodeDescription, NodeSpec
+from pilothouse.model.node import Node, NodeDescription, NodeSpec
 from pilothouse.model.versions import plain_version, version_of
 
 

@@ -17,7 +17,8 @@ from pilothouse.control import Presence, run_control
 from pilothouse.control.assignments import needs
 from pilothouse.control.orchestrators.reaping import forget_gone
 from pilothouse.ids import SeededIds
-from pilothouse.model.objects import App, Ending, Health, Node, ResolvedImage, Service, Task, TaskStatus
+from pilothouse.model.node import Node
+from pilothouse.model.objects import App, Ending, Health, ResolvedImage, Service, Task, TaskStatus
 from pilothouse.model.release import Release, release_id
 from pilothouse.model.rollout import Stage
 from pilothouse.model.spec import AppSpec

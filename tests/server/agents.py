@@ -16,7 +16,7 @@ from pilothouse.link.memory import pair
 from pilothouse.model.certificate import Certificate
 from pilothouse.model.cluster import Authority, AuthorityState, Cluster, ManagerMember, Role
 from pilothouse.model.identity import Identity, names_of
-from pilothouse.model.objects import Node
+from pilothouse.model.node import Node
 from pilothouse.model.session import PROTOCOL, Changes, Hello, Method, Welcome
 from pilothouse.model.skew import Codec
 from pilothouse.model.states import Writer

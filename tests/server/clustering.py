@@ -4,7 +4,8 @@ from msgspec.structs import replace
 
 from pilothouse.link.credentials import Credentials, leaf_of, new_request, uri_names
 from pilothouse.model.join_token import read
-from pilothouse.model.objects import AuditRecord, Node
+from pilothouse.model.node import Node
+from pilothouse.model.objects import AuditRecord
 from pilothouse.model.states import Writer
 from pilothouse.server.cluster.admission import allowed
 from pilothouse.server.cluster.renewing import renew

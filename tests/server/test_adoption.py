@@ -15,7 +15,8 @@ from pilothouse.control.term import run_control
 from pilothouse.errors import ConflictError
 from pilothouse.model.api import AdoptRequest, AdoptResult, DeployRequest
 from pilothouse.model.container import Port
-from pilothouse.model.objects import App, AuditRecord, NodeDescription, ResolvedImage, Service, Task, TaskStatus
+from pilothouse.model.node import NodeDescription
+from pilothouse.model.objects import App, AuditRecord, ResolvedImage, Service, Task, TaskStatus
 from pilothouse.model.spec import Mode, Resources
 from pilothouse.model.states import TaskState
 from pilothouse.model.wire import TaskReport

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from pilothouse.errors import ProgrammingError
 from pilothouse.governance.identity.permissions import Permission
 from pilothouse.model.api import AppView, DeployResult, Problem
-from pilothouse.model.objects import AuditRecord, Config, Grant, Node, Secret, Service, Task
+from pilothouse.model.node import Node
+from pilothouse.model.objects import AuditRecord, Config, Grant, Secret, Service, Task
 from pilothouse.model.spec import FileSpec
 from pilothouse.model.states import Writer
 from pilothouse.server.api.dispatch import Api, match

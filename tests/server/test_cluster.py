@@ -15,7 +15,8 @@ from pilothouse.link.tls import Peer
 from pilothouse.model.cluster import Authority, AuthorityState, JoinToken, ManagerMember
 from pilothouse.model.cluster import Cluster as Stored
 from pilothouse.model.kinds import KINDS
-from pilothouse.model.objects import AuditRecord, Availability, Node, ResolvedImage, Service
+from pilothouse.model.node import Availability, Node
+from pilothouse.model.objects import AuditRecord, ResolvedImage, Service
 from pilothouse.model.states import TaskState, Writer
 from pilothouse.server.api.cluster import MAX_JOIN
 from pilothouse.server.cluster.admission import allowed

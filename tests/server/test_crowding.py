@@ -3,7 +3,7 @@
 import pytest
 
 from pilothouse.model.container import Port, PortMode
-from pilothouse.model.objects import Node, NodeDescription, NodeSpec
+from pilothouse.model.node import Node, NodeDescription, NodeSpec
 from pilothouse.model.placement import Placement
 from pilothouse.model.spec import AppSpec, Mode, ServiceSpec, TaskSpec
 from pilothouse.server.deploy.crowding import crowded

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pilothouse.model.objects import Node, NodeDescription
+from pilothouse.model.node import Node, NodeDescription
 from pilothouse.server.doctor import DiskSeen, FileSeen, disk, engine, findings, permissions
 
 GIB = 1024**3

@@ -5,16 +5,8 @@ from msgspec.structs import replace
 
 from pilothouse.errors import NotFoundError
 from pilothouse.model.container import ContainerSpec, FileGrant, Limits, Mount, MountKind, NetworkAttachment, Port
-from pilothouse.model.objects import (
-    Availability,
-    Config,
-    Grant,
-    Health,
-    Network,
-    NodeSpec,
-    Secret,
-    Volume,
-)
+from pilothouse.model.node import Availability, NodeSpec
+from pilothouse.model.objects import Config, Grant, Health, Network, Secret, Volume
 from pilothouse.model.placement import Placement
 from pilothouse.model.spec import (
     Condition,

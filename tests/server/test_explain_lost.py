@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from pilothouse.model.cluster import Cluster
 from pilothouse.model.container import ContainerSpec, Mount, MountKind
-from pilothouse.model.objects import Node, NodeDescription, NodeState
+from pilothouse.model.node import Node, NodeDescription, NodeState
 from pilothouse.model.spec import CutOff, CutOffAction
 from pilothouse.server.doctor import findings
 from pilothouse.server.explain import explain

@@ -5,7 +5,8 @@ from collections import Counter
 from msgspec.structs import replace
 
 from pilothouse.model.container import ContainerSpec, Mount, MountKind, NetworkAttachment, Port, PortMode
-from pilothouse.model.objects import Node, NodeSpec, Task
+from pilothouse.model.node import Node, NodeSpec
+from pilothouse.model.objects import Task
 from pilothouse.model.placement import PRIORITIES, Affinity, Placement
 from pilothouse.model.spec import NetworkSpec, Resources, TaskSpec, UpdateOrder, UpdatePolicy, VolumeSpec
 from pilothouse.server.deploy.foresee import foresee

@@ -5,6 +5,7 @@ import pathlib
 import pytest
 from msgspec.structs import replace
 
+from pilothouse.model.node import Node, NodeSpec, NodeState
 from pilothouse.model.objects import (
     App,
     AuditRecord,
@@ -13,9 +14,6 @@ from pilothouse.model.objects import (
     Grant,
     Health,
     Network,
-    Node,
-    NodeSpec,
-    NodeState,
     Secret,
     TaskStatus,
     Volume,

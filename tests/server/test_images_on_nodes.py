@@ -5,7 +5,8 @@ import pytest
 
 from pilothouse.errors import NodeUnavailableError
 from pilothouse.model.api import DeployRequest
-from pilothouse.model.objects import Node, NodeDescription, NodeSpec, ResolvedImage, Service
+from pilothouse.model.node import Node, NodeDescription, NodeSpec
+from pilothouse.model.objects import ResolvedImage, Service
 from pilothouse.model.placement import Placement
 from pilothouse.model.release_api import PlanView
 from pilothouse.model.spec import AppSpec, TaskSpec

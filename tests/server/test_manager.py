@@ -11,7 +11,8 @@ from pilothouse.errors import NotFoundError
 from pilothouse.governance.secrets.seal import load_vault
 from pilothouse.ids import SeededIds
 from pilothouse.model.api import DeployRequest, GrantRequest, ImageRequest
-from pilothouse.model.objects import Health, NodeDescription, TaskStatus
+from pilothouse.model.node import NodeDescription
+from pilothouse.model.objects import Health, TaskStatus
 from pilothouse.model.spec import Resources, UpdatePolicy
 from pilothouse.model.states import TaskState
 from pilothouse.model.wire import TaskReport

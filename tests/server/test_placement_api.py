@@ -3,7 +3,8 @@
 import msgspec
 
 from pilothouse.model.cluster import CLUSTER_ID, Cluster, ClusterSpec, PoolPolicy
-from pilothouse.model.objects import AuditRecord, Node, Service
+from pilothouse.model.node import Node
+from pilothouse.model.objects import AuditRecord, Service
 from pilothouse.model.placement import Pool
 from pilothouse.model.placement_api import Simulation, WhyNot
 from pilothouse.model.states import Writer

@@ -6,7 +6,8 @@ from msgspec.structs import replace
 from pilothouse.errors import InvalidRequestError, NotFoundError
 from pilothouse.model.cluster import CLUSTER_ID, Cluster, ClusterSpec, Disruption, PoolPolicy
 from pilothouse.model.container import ContainerSpec, Mount, MountKind, Port, PortMode
-from pilothouse.model.objects import Node, NodeSpec, Service, Task, Volume
+from pilothouse.model.node import Node, NodeSpec
+from pilothouse.model.objects import Service, Task, Volume
 from pilothouse.model.placement import Placement, Pool
 from pilothouse.model.spec import Mode, Resources, TaskSpec, VolumeSpec
 from pilothouse.model.states import TaskState, Writer

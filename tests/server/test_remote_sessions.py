@@ -15,7 +15,8 @@ from pilothouse.errors import (
     UnauthorizedError,
 )
 from pilothouse.model.container import FileGrant
-from pilothouse.model.objects import Network, Node, NodeDescription, Secret, Task, TaskStatus, Volume
+from pilothouse.model.node import Node, NodeDescription
+from pilothouse.model.objects import Network, Secret, Task, TaskStatus, Volume
 from pilothouse.model.session import Beat, BeatAnswer, Method, Report
 from pilothouse.model.spec import FileSpec, NetworkSpec, VolumeSpec
 from pilothouse.model.states import TaskState, Writer

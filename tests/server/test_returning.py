@@ -3,7 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from pilothouse.model.objects import AuditRecord, Availability, Maintenance, Node, NodeSpec
+from pilothouse.model.node import Availability, Maintenance, Node, NodeSpec
+from pilothouse.model.objects import AuditRecord
 from pilothouse.model.states import Writer
 from pilothouse.server.returning import activate
 from tests.server.harness import NOW, World

@@ -8,7 +8,8 @@ import pytest
 from pilothouse.control.nodes.liveness import Presence
 from pilothouse.control.orchestrators.scenes import Scenes
 from pilothouse.model.container import FileGrant
-from pilothouse.model.objects import App, Network, Node, NodeDescription, Secret, Service, Task, TaskStatus
+from pilothouse.model.node import Node, NodeDescription
+from pilothouse.model.objects import App, Network, Secret, Service, Task, TaskStatus
 from pilothouse.model.release import Release, Traffic, release_id
 from pilothouse.model.rollout import Golden, Stage
 from pilothouse.model.spec import FileSpec, NetworkSpec

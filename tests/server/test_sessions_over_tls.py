@@ -13,7 +13,8 @@ from pilothouse.clock import SystemClock
 from pilothouse.link.tls import server_context
 from pilothouse.model.certificate import Certificate
 from pilothouse.model.cluster import Authority, AuthorityState, Cluster, ManagerMember, Role
-from pilothouse.model.objects import Node, Task
+from pilothouse.model.node import Node
+from pilothouse.model.objects import Task
 from pilothouse.model.states import TaskState, Writer
 from pilothouse.server.sessions.listener import SessionListener
 from tests.pki import CLUSTER, Pki

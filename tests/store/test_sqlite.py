@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from pilothouse.errors import InvalidRequestError, StoreCorruptError, StoreFullError, StoreUnavailableError
-from pilothouse.model.objects import Node, NodeSpec, Task
+from pilothouse.model.node import Node, NodeSpec
+from pilothouse.model.objects import Task
 from pilothouse.model.states import Writer
 from pilothouse.store import database
 from pilothouse.store.conformance import sample_task

@@ -21,7 +21,7 @@ from pilothouse.link.interface import Handlers, Link
 from pilothouse.link.sockets import dial
 from pilothouse.log import event
 from pilothouse.model.identity import SERVER_NAME
-from pilothouse.model.objects import NodeDescription
+from pilothouse.model.node import NodeDescription
 from pilothouse.model.patch import patch
 from pilothouse.model.session import PROTOCOL, Changes, Hello, Method, Renew, Renewed, Report, Welcome
 from pilothouse.model.skew import Codec

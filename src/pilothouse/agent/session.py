@@ -6,7 +6,7 @@ On one host the manager hands the agent an object that keeps this Protocol; over
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from pilothouse.model.objects import NodeDescription
+from pilothouse.model.node import NodeDescription
 from pilothouse.model.wire import Assignment, ResourceReport, TaskReport, TrafficReport
 
 

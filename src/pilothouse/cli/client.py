@@ -11,7 +11,8 @@ from pilothouse.errors import ServerUnavailableError
 from pilothouse.model import api, placement_api, release_api
 from pilothouse.model.base import Value
 from pilothouse.model.cluster import ClusterSpec
-from pilothouse.model.objects import AuditRecord, Grant, Node
+from pilothouse.model.node import Node
+from pilothouse.model.objects import AuditRecord, Grant
 from pilothouse.model.wire import ImageProgress, TaskUsage
 
 T = TypeVar("T")

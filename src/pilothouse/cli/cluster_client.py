@@ -8,7 +8,7 @@ from pilothouse.cli.transport import Query, Transport
 from pilothouse.model.api import Page
 from pilothouse.model.cluster import JoinToken
 from pilothouse.model.cluster_api import AuthorityView, ClusterView, InitRequest, NodePatch, TokenMade, TokenRequest
-from pilothouse.model.objects import Node
+from pilothouse.model.node import Node
 
 T = TypeVar("T")
 

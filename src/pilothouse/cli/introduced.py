@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from msgspec.structs import replace
 
 from pilothouse.agent.session import ManagerLink
-from pilothouse.model.objects import NodeDescription
+from pilothouse.model.node import NodeDescription
 from pilothouse.model.wire import Assignment, ResourceReport, TaskReport, TrafficReport
 
 

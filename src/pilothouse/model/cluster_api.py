@@ -2,7 +2,7 @@
 
 from pilothouse.model.base import Value
 from pilothouse.model.cluster import JoinToken, ManagerMember, Role
-from pilothouse.model.objects import Availability
+from pilothouse.model.node import Availability
 from pilothouse.model.placement import Taint
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from pilothouse.errors import InvalidManifestError
 from pilothouse.model.base import Value
-from pilothouse.model.objects import Node
+from pilothouse.model.node import Node
 from pilothouse.model.versions import Version, plain_version, version_of
 
 LONGEST = 1_000

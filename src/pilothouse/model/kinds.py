@@ -2,7 +2,8 @@
 
 from pilothouse.model.base import Object
 from pilothouse.model.cluster import Authority, Cluster, Disruption, JoinToken, ManagerMember
-from pilothouse.model.objects import App, AuditRecord, Config, Grant, Network, Node, Secret, Service, Task, Volume
+from pilothouse.model.node import Node
+from pilothouse.model.objects import App, AuditRecord, Config, Grant, Network, Secret, Service, Task, Volume
 from pilothouse.model.release import FileVersion, Release, Traffic
 
 KINDS: tuple[type[Object], ...] = (

@@ -10,7 +10,8 @@ from msgspec.structs import astuple
 from pilothouse.errors import ForeignWriteError
 from pilothouse.model.base import Object
 from pilothouse.model.cluster import Authority, Cluster, Disruption, JoinToken, ManagerMember
-from pilothouse.model.objects import App, AuditRecord, Config, Grant, Network, Node, Secret, Service, Task, Volume
+from pilothouse.model.node import Node
+from pilothouse.model.objects import App, AuditRecord, Config, Grant, Network, Secret, Service, Task, Volume
 from pilothouse.model.release import FileVersion, Release, Traffic
 from pilothouse.model.states import Writer, check_transition
 

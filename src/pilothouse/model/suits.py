@@ -2,7 +2,8 @@
 
 from pilothouse.errors import InvalidManifestError
 from pilothouse.model.constraints import normal_architecture, parse_constraint, satisfies
-from pilothouse.model.objects import Node, ResolvedImage
+from pilothouse.model.node import Node
+from pilothouse.model.objects import ResolvedImage
 from pilothouse.model.spec import ServiceSpec
 
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from pilothouse.model.api import Finding
-from pilothouse.model.objects import Node, NodeState
+from pilothouse.model.node import Node, NodeState
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 LOW_BYTES = 2 * 1024**3

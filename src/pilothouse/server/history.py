@@ -7,20 +7,8 @@ from pilothouse.model.api import EventView
 from pilothouse.model.base import Object
 from pilothouse.model.counts import count
 from pilothouse.model.names import display_name, step_name
-from pilothouse.model.objects import (
-    App,
-    AuditRecord,
-    Config,
-    Grant,
-    Health,
-    Network,
-    Node,
-    NodeState,
-    Secret,
-    Service,
-    Task,
-    Volume,
-)
+from pilothouse.model.node import Node, NodeState
+from pilothouse.model.objects import App, AuditRecord, Config, Grant, Health, Network, Secret, Service, Task, Volume
 from pilothouse.model.release import Release
 from pilothouse.model.states import TaskState
 from pilothouse.server import release_history

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from pilothouse.governance.audit.record import Entry, changes_of, record
 from pilothouse.governance.identity.principal import SYSTEM
-from pilothouse.model.objects import Availability, Node
+from pilothouse.model.node import Availability, Node
 from pilothouse.model.states import Writer
 from pilothouse.server.api.context import Context
 from pilothouse.store.interface import WriteTx

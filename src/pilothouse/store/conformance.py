@@ -23,7 +23,8 @@ from pilothouse.errors import (
 )
 from pilothouse.model.base import Object
 from pilothouse.model.container import ContainerSpec
-from pilothouse.model.objects import App, Node, ResolvedImage, Task
+from pilothouse.model.node import Node
+from pilothouse.model.objects import App, ResolvedImage, Task
 from pilothouse.model.spec import AppSpec, TaskSpec
 from pilothouse.model.states import TaskState, Writer
 from pilothouse.store.interface import Commit, ReadTx, Store, StoreFactory, WriteTx

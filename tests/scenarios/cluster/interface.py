@@ -6,7 +6,8 @@ Times are seconds of the cluster's own time. Whoever waits gives a limit, and fa
 from typing import Protocol
 
 from pilothouse.model.cluster import Disruption
-from pilothouse.model.objects import Node, Task
+from pilothouse.model.node import Node
+from pilothouse.model.objects import Task
 from pilothouse.model.spec import AppSpec
 
 

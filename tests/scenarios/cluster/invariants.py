@@ -6,7 +6,8 @@ from pilothouse.control.orchestrators.rollout import parallelism
 from pilothouse.control.orchestrators.scene import key_of
 from pilothouse.model.cluster import Disruption
 from pilothouse.model.names import container_name, task_id_of
-from pilothouse.model.objects import Node, Service, Task
+from pilothouse.model.node import Node
+from pilothouse.model.objects import Service, Task
 from pilothouse.model.spec import Mode
 from pilothouse.model.states import TaskState
 

@@ -7,7 +7,7 @@ import tempfile
 import msgspec
 
 from pilothouse import log
-from pilothouse.model.objects import Availability
+from pilothouse.model.node import Availability
 from pilothouse.model.placement import Taint, TaintEffect
 from pilothouse.model.spec import Mode
 from pilothouse.model.states import TaskState

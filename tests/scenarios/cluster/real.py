@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from pilothouse.model.api import DeployRequest
 from pilothouse.model.names import task_id_of
-from pilothouse.model.objects import Node
+from pilothouse.model.node import Node
 from tests.engine import SLEEPER
 from tests.scenarios.cluster.world import Snapshot
 

@@ -18,7 +18,8 @@ from pilothouse.model.api import DeployRequest
 from pilothouse.model.certificate import Certificate
 from pilothouse.model.cluster import CLUSTER_ID, Authority, AuthorityState, Cluster, Disruption
 from pilothouse.model.names import task_id_of
-from pilothouse.model.objects import Availability, Maintenance, Node, Task
+from pilothouse.model.node import Availability, Maintenance, Node
+from pilothouse.model.objects import Task
 from pilothouse.model.spec import Resources
 from pilothouse.model.states import Writer
 from pilothouse.store.memory import MemoryStore

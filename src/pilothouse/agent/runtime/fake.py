@@ -13,7 +13,7 @@ from pilothouse.agent.runtime.fakehost import KILLED, FakeContainer, FakeHost, F
 from pilothouse.agent.runtime.interface import ContainerPlan, ContainerState, ExitStatus, NetworkPlan
 from pilothouse.errors import NotFoundError, PermanentError, RuntimeUnavailableError, TemporaryError
 from pilothouse.model.names import RESERVED_LABEL_PREFIX, task_id_of
-from pilothouse.model.objects import NodeDescription
+from pilothouse.model.node import NodeDescription
 from pilothouse.model.wire import ForeignContainer, ImageProgress, LogLine, LogQuery, TaskUsage
 
 PULL_ATTEMPTS = 5

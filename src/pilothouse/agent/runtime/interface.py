@@ -11,7 +11,8 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from pilothouse.model.container import ContainerSpec
-from pilothouse.model.objects import NodeDescription, PortBinding
+from pilothouse.model.node import NodeDescription
+from pilothouse.model.objects import PortBinding
 from pilothouse.model.spec import NetworkSpec
 from pilothouse.model.wire import ForeignContainer, ImageProgress, LogLine, LogQuery, TaskUsage
 

@@ -5,7 +5,7 @@ docs/checklists has the steps. Implement the eight verbs, then add the powers th
 """
 
 from pilothouse.agent.runtime.interface import ContainerPlan, ContainerState, ExitStatus
-from pilothouse.model.objects import NodeDescription
+from pilothouse.model.node import NodeDescription
 
 
 class SkeletonRuntime:

@@ -9,7 +9,7 @@ from pilothouse.cli.pairs import pairs
 from pilothouse.clock import SystemClock
 from pilothouse.errors import InvalidRequestError
 from pilothouse.model.cluster_api import MaintenanceRequest, NodePatch
-from pilothouse.model.objects import Availability, Node
+from pilothouse.model.node import Availability, Node
 from pilothouse.model.placement import Taint, TaintEffect
 
 

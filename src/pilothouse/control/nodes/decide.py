@@ -25,7 +25,7 @@ from pilothouse.control.nodes.timers import (
 from pilothouse.control.nodes.words import about
 from pilothouse.model.base import Value
 from pilothouse.model.cluster import Cluster
-from pilothouse.model.objects import Node, NodeState
+from pilothouse.model.node import Node, NodeState
 
 KEPT_LOSSES = 20
 

@@ -11,7 +11,8 @@ from pilothouse.model.base import Value
 from pilothouse.model.cluster import Disruption, DisruptionKind
 from pilothouse.model.counts import count
 from pilothouse.model.names import display_name
-from pilothouse.model.objects import Availability, Node, Service, Task
+from pilothouse.model.node import Availability, Node
+from pilothouse.model.objects import Service, Task
 from pilothouse.model.placement import Taint, TaintEffect, tolerates
 from pilothouse.model.states import TaskState
 from pilothouse.store.interface import ReadTx

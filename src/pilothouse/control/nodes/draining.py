@@ -9,7 +9,8 @@ from pilothouse.clock import Clock
 from pilothouse.control.nodes.drain import empties, requests, returns_at
 from pilothouse.log import event
 from pilothouse.model.cluster import Disruption
-from pilothouse.model.objects import Node, Task
+from pilothouse.model.node import Node
+from pilothouse.model.objects import Task
 from pilothouse.model.states import Writer
 from pilothouse.pulse import pulse
 from pilothouse.store.interface import Change, Commit, ReadTx, Store, WriteTx

@@ -13,7 +13,8 @@ from pilothouse.control.nodes.eviction import orphans
 from pilothouse.control.nodes.presence import Presence as Presence
 from pilothouse.control.nodes.timers import LOOK_SECONDS, REMOVED_SECONDS
 from pilothouse.model.cluster import CLUSTER_ID, Cluster
-from pilothouse.model.objects import Node, NodeState, Service, Task
+from pilothouse.model.node import Node, NodeState
+from pilothouse.model.objects import Service, Task
 from pilothouse.model.states import TaskState, Writer
 from pilothouse.store.interface import Commit, ReadTx, Store, WriteTx
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pilothouse.control.nodes.presence import Heard
 from pilothouse.control.nodes.timers import FENCED_SECONDS, IN_A_ROW, SUSPECT_SECONDS
-from pilothouse.model.objects import NodeState
+from pilothouse.model.node import NodeState
 
 
 def about(

@@ -7,7 +7,8 @@ from pilothouse.control.orchestrators.plan import Plan
 from pilothouse.control.orchestrators.readiness import mind_the_start
 from pilothouse.control.orchestrators.scene import Key, Scene, slots
 from pilothouse.model.counts import count
-from pilothouse.model.objects import Node, Service, Task
+from pilothouse.model.node import Node
+from pilothouse.model.objects import Service, Task
 from pilothouse.model.spec import Mode
 from pilothouse.model.states import TaskState
 

@@ -1,7 +1,8 @@
 """Global services: one task on every node that suits."""
 
 from pilothouse.control.orchestrators.scene import Key
-from pilothouse.model.objects import Availability, Node, Service, Task
+from pilothouse.model.node import Availability, Node
+from pilothouse.model.objects import Service, Task
 from pilothouse.model.placement import TaintEffect, tolerates
 from pilothouse.model.states import TaskState
 from pilothouse.model.suits import could_run, runs

@@ -6,7 +6,8 @@ from pilothouse.clock import Clock
 from pilothouse.control.orchestrators.passes import Found, affected, look, settle, transactions
 from pilothouse.ids import Ids
 from pilothouse.model.cluster import Disruption
-from pilothouse.model.objects import App, Config, Node, Secret, Service, Task
+from pilothouse.model.node import Node
+from pilothouse.model.objects import App, Config, Secret, Service, Task
 from pilothouse.model.release import Release
 from pilothouse.model.states import Writer
 from pilothouse.store.interface import Change, Commit, ReadTx, Store, WriteTx

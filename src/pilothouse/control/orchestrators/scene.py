@@ -5,7 +5,8 @@ from collections.abc import Collection
 import msgspec
 
 from pilothouse.model.cluster import Disruption
-from pilothouse.model.objects import App, Health, Node, Service, Task
+from pilothouse.model.node import Node
+from pilothouse.model.objects import App, Health, Service, Task
 from pilothouse.model.release import Release
 from pilothouse.model.rollout import Stage
 from pilothouse.model.spec import Mode

@@ -4,7 +4,8 @@ from pilothouse.control.orchestrators.decide import wanted_keys
 from pilothouse.control.orchestrators.scene import Key, Neighbour, Scene, Slot, slots
 from pilothouse.model.cluster import Disruption
 from pilothouse.model.fingerprint import fingerprint
-from pilothouse.model.objects import App, Config, Node, Secret, Service, Task
+from pilothouse.model.node import Node
+from pilothouse.model.objects import App, Config, Secret, Service, Task
 from pilothouse.model.release import Release, release_id
 from pilothouse.model.spec import Condition, Mode, Strategy
 from pilothouse.model.states import TaskState

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pilothouse.control.scheduler.shape import BASE, PIDS, Need, amounts_of
-from pilothouse.model.objects import Availability, Node
+from pilothouse.model.node import Availability, Node
 
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]

@@ -10,7 +10,7 @@ import numpy as np
 from pilothouse.control.scheduler.columns import Columns, Ints, Mask
 from pilothouse.errors import InvalidManifestError
 from pilothouse.model.constraints import actual, normal_architecture, parse_constraint, satisfies
-from pilothouse.model.objects import Node
+from pilothouse.model.node import Node
 from pilothouse.model.placement import Placement
 from pilothouse.model.taints import unbearable
 

@@ -13,7 +13,8 @@ from pilothouse.control.scheduler.pools import Pools
 from pilothouse.control.scheduler.roster import Entry, Roster
 from pilothouse.control.scheduler.shape import Need, Shape, shape_of, total
 from pilothouse.model.cluster import ClusterSpec
-from pilothouse.model.objects import Node, Task, Volume
+from pilothouse.model.node import Node
+from pilothouse.model.objects import Task, Volume
 from pilothouse.model.states import TaskState
 from pilothouse.model.volumes import is_local
 

@@ -15,7 +15,8 @@ from pilothouse.control.scheduler.shape import Shape
 from pilothouse.control.scheduler.units import Request, requests
 from pilothouse.control.scheduler.write import REQUESTER, Shapes, ask_to_move, place_now, read_fleet, withdraw, write
 from pilothouse.model.cluster import Cluster, ClusterSpec, Disruption
-from pilothouse.model.objects import Node, Service, Task, Volume
+from pilothouse.model.node import Node
+from pilothouse.model.objects import Service, Task, Volume
 from pilothouse.model.states import TaskState, Writer
 from pilothouse.store.interface import Change, Commit, ReadTx, Store
 

@@ -20,7 +20,7 @@ from pilothouse.errors import InvalidManifestError
 from pilothouse.model.constraints import parse_constraint, satisfies
 from pilothouse.model.matrix import Remedy, RemedyKind
 from pilothouse.model.names import display_name
-from pilothouse.model.objects import Node
+from pilothouse.model.node import Node
 from pilothouse.model.placement import PREEMPTION_GAP
 from pilothouse.model.states import TaskState
 from pilothouse.model.taints import taint_text, unbearable

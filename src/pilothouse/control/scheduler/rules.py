@@ -15,7 +15,7 @@ from pilothouse.errors import InvalidManifestError
 from pilothouse.model.constraints import actual, parse_constraint, satisfies
 from pilothouse.model.counts import count
 from pilothouse.model.names import display_name
-from pilothouse.model.objects import Node
+from pilothouse.model.node import Node
 from pilothouse.model.states import TaskState
 from pilothouse.model.suits import has_image
 from pilothouse.model.taints import taint_text, unbearable

@@ -11,7 +11,8 @@ from pilothouse.control.scheduler.rules import refusals
 from pilothouse.control.scheduler.shape import shape_of
 from pilothouse.model.base import Value
 from pilothouse.model.cluster import ClusterSpec
-from pilothouse.model.objects import Node, Task, Volume
+from pilothouse.model.node import Node
+from pilothouse.model.objects import Task, Volume
 
 
 class Verdict(Value, frozen=True, kw_only=True):

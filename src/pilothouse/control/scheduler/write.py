@@ -13,7 +13,8 @@ from pilothouse.control.scheduler.place import Outcome, place
 from pilothouse.control.scheduler.rebalance import Move
 from pilothouse.control.scheduler.shape import Shape, shape_of
 from pilothouse.model.cluster import CLUSTER_ID, Cluster, ClusterSpec, Disruption, DisruptionKind
-from pilothouse.model.objects import Node, PortBinding, Service, Task, Volume
+from pilothouse.model.node import Node
+from pilothouse.model.objects import PortBinding, Service, Task, Volume
 from pilothouse.model.states import TaskState
 from pilothouse.store.interface import ReadTx, WriteTx
 

@@ -16,7 +16,7 @@ from pilothouse.model.cluster_api import (
     JoinAnswer,
     JoinRequest,
 )
-from pilothouse.model.objects import Node
+from pilothouse.model.node import Node
 from pilothouse.model.states import Writer
 from pilothouse.server.api.context import Context
 from pilothouse.server.api.route import KIB, Call, NoQuery, Route

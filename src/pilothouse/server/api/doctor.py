@@ -9,7 +9,7 @@ import stat
 from pilothouse.governance.identity.permissions import Permission
 from pilothouse.governance.secrets.seal import KEY_FILE
 from pilothouse.model.api import Finding, Page
-from pilothouse.model.objects import Node
+from pilothouse.model.node import Node
 from pilothouse.server.api.context import Context, Replicated
 from pilothouse.server.api.route import Call, Paged, Route
 from pilothouse.server.doctor import DiskSeen, FileSeen, findings

@@ -6,7 +6,8 @@ import pilothouse
 from pilothouse.governance.identity.permissions import Permission
 from pilothouse.model.api import Info
 from pilothouse.model.base import Value
-from pilothouse.model.objects import App, Node, Task
+from pilothouse.model.node import Node
+from pilothouse.model.objects import App, Task
 from pilothouse.server.api.context import Context
 from pilothouse.server.api.route import Call, NoQuery, Route
 from pilothouse.store.interface import ReadTx

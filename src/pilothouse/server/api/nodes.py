@@ -10,7 +10,8 @@ from pilothouse.governance.audit.record import Entry, changes_of, record
 from pilothouse.governance.identity.permissions import Permission
 from pilothouse.model.api import Page
 from pilothouse.model.cluster_api import NodePatch
-from pilothouse.model.objects import FieldChange, Node, NodeSpec
+from pilothouse.model.node import Node, NodeSpec
+from pilothouse.model.objects import FieldChange
 from pilothouse.model.states import Writer
 from pilothouse.server.api.context import Replicated
 from pilothouse.server.api.lists import all_of

@@ -10,7 +10,7 @@ from pilothouse.governance.identity.authority.rotation import valid
 from pilothouse.model.base import Object
 from pilothouse.model.cluster import CLUSTER_ID, Cluster, ManagerMember, Role
 from pilothouse.model.identity import Identity, identity_of
-from pilothouse.model.objects import Node
+from pilothouse.model.node import Node
 from pilothouse.store.interface import ReadTx
 
 _AGAIN = "let it join again with a new token (`pilothouse token create`)"

@@ -10,7 +10,7 @@ from pilothouse.link.tls import Peer
 from pilothouse.model.base import Object
 from pilothouse.model.cluster import CLUSTER_ID, Authority, Cluster, ManagerMember, Role
 from pilothouse.model.identity import identity_of
-from pilothouse.model.objects import Node, NodeState
+from pilothouse.model.node import Node, NodeState
 from pilothouse.server.cluster.admission import admits, approved
 from pilothouse.store.interface import Change, Commit, ReadTx
 

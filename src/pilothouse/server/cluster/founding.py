@@ -13,7 +13,7 @@ from pilothouse.governance.secrets.seal import Vault
 from pilothouse.model.addresses import manager_addresses
 from pilothouse.model.base import Value
 from pilothouse.model.cluster import CLUSTER_ID, Cluster, ManagerMember, Role
-from pilothouse.model.objects import Node
+from pilothouse.model.node import Node
 from pilothouse.server.cluster import authorities
 from pilothouse.store.interface import WriteTx
 

@@ -12,7 +12,7 @@ from pilothouse.model.addresses import join_address, manager_addresses, split_ad
 from pilothouse.model.cluster import CLUSTER_ID, Cluster, JoinToken, ManagerMember, Role
 from pilothouse.model.cluster_api import JoinAnswer, JoinRequest
 from pilothouse.model.identity import NODE_ID, Identity
-from pilothouse.model.objects import Node, NodeDescription, NodeSpec
+from pilothouse.model.node import Node, NodeDescription, NodeSpec
 from pilothouse.server.cluster import authorities
 from pilothouse.server.cluster.admission import sessions_of
 from pilothouse.store.interface import ReadTx, WriteTx

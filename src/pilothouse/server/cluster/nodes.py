@@ -6,7 +6,8 @@ from pilothouse.errors import ConflictError, InvalidRequestError, NotFoundError
 from pilothouse.model.cluster import ManagerMember, Role
 from pilothouse.model.cluster_api import NodePatch
 from pilothouse.model.labels import MAX_LABELS, check_keys, check_labels
-from pilothouse.model.objects import Availability, Maintenance, Node, NodeSpec, Task
+from pilothouse.model.node import Availability, Maintenance, Node, NodeSpec
+from pilothouse.model.objects import Task
 from pilothouse.model.placement import Taint
 from pilothouse.store.interface import ReadTx, WriteTx
 

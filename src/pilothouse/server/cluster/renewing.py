@@ -9,7 +9,7 @@ from pilothouse.governance.secrets.seal import Vault
 from pilothouse.log import event
 from pilothouse.model.certificate import Certificate
 from pilothouse.model.cluster import CLUSTER_ID, Cluster
-from pilothouse.model.objects import Node
+from pilothouse.model.node import Node
 from pilothouse.model.session import Renewed
 from pilothouse.model.states import Writer
 from pilothouse.server.cluster import authorities

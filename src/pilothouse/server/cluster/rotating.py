@@ -24,7 +24,7 @@ from pilothouse.link.credentials import Credentials
 from pilothouse.link.renewal import Renewal
 from pilothouse.log import event
 from pilothouse.model.cluster import CLUSTER_ID, Authority, AuthorityState, Cluster
-from pilothouse.model.objects import Node
+from pilothouse.model.node import Node
 from pilothouse.model.states import Writer
 from pilothouse.server.cluster import authorities
 from pilothouse.server.cluster.renewing import renew

@@ -7,7 +7,7 @@ could take them. Nodes that are away or take nothing at the moment count: they m
 from collections.abc import Iterator, Sequence
 
 from pilothouse.model.counts import count
-from pilothouse.model.objects import Node
+from pilothouse.model.node import Node
 from pilothouse.model.spec import AppSpec, Mode, ServiceSpec
 from pilothouse.model.suits import could_run
 from pilothouse.model.validate.ports import collisions, taken_twice, too_few

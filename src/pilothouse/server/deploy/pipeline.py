@@ -7,7 +7,8 @@ from pilothouse.governance import policy
 from pilothouse.governance.audit.record import REFUSED, Entry, record, short
 from pilothouse.governance.identity.principal import Principal
 from pilothouse.model.api import DeployRequest, DeployResult, Refusal
-from pilothouse.model.objects import App, Config, Grant, Network, Node, ResolvedImage, Secret, Service, Volume
+from pilothouse.model.node import Node
+from pilothouse.model.objects import App, Config, Grant, Network, ResolvedImage, Secret, Service, Volume
 from pilothouse.model.release import FileVersion, Release
 from pilothouse.model.spec import FileSpec
 from pilothouse.model.states import Writer

@@ -9,7 +9,7 @@ import msgspec
 
 from pilothouse.errors import InvalidManifestError
 from pilothouse.model.api import DeployRequest
-from pilothouse.model.objects import Node
+from pilothouse.model.node import Node
 from pilothouse.model.release_api import PlanView
 from pilothouse.model.validate import validate
 from pilothouse.server.api.context import Context

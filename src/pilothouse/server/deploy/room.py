@@ -9,7 +9,8 @@ from pilothouse.control.scheduler.table import Table
 from pilothouse.model.cluster import CLUSTER_ID, Cluster, ClusterSpec
 from pilothouse.model.container import Port
 from pilothouse.model.names import display_name
-from pilothouse.model.objects import Node, Service, Task, Volume
+from pilothouse.model.node import Node
+from pilothouse.model.objects import Service, Task, Volume
 from pilothouse.model.release_api import PlannedAction
 from pilothouse.model.spec import Mode, UpdateOrder
 from pilothouse.server.deploy.pace import at_once, is_staged, rule_of

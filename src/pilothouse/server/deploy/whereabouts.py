@@ -10,7 +10,8 @@ import msgspec
 
 from pilothouse import log
 from pilothouse.errors import DriverError, NodeUnavailableError, UnavailableError
-from pilothouse.model.objects import Node, Service
+from pilothouse.model.node import Node
+from pilothouse.model.objects import Service
 from pilothouse.model.spec import AppSpec
 from pilothouse.model.suits import could_run
 from pilothouse.model.wire import ImageProgress

@@ -8,7 +8,8 @@ from pilothouse.errors import InvalidRequestError, NotFoundError
 from pilothouse.model.api import Explanation
 from pilothouse.model.base import Object
 from pilothouse.model.matrix import Matrix
-from pilothouse.model.objects import App, Config, Grant, Network, Node, Secret, Service, Task, Volume
+from pilothouse.model.node import Node
+from pilothouse.model.objects import App, Config, Grant, Network, Secret, Service, Task, Volume
 from pilothouse.model.placement_api import Survival
 from pilothouse.model.release import Release, release_id
 from pilothouse.server.explain.places import matrix_of, node_lines, remedy_of

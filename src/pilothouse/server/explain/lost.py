@@ -12,7 +12,8 @@ from pilothouse.model.cluster import CLUSTER_ID, Cluster
 from pilothouse.model.counts import count
 from pilothouse.model.cut_off import strictest
 from pilothouse.model.exclusive import in_the_way
-from pilothouse.model.objects import Node, NodeState, Service, Task
+from pilothouse.model.node import Node, NodeState
+from pilothouse.model.objects import Service, Task
 from pilothouse.model.spec import CutOffAction
 from pilothouse.store.interface import ReadTx
 

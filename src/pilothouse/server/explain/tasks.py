@@ -14,7 +14,8 @@ from pilothouse.model.diff import diff
 from pilothouse.model.hardening import harden
 from pilothouse.model.matrix import Matrix
 from pilothouse.model.names import display_name
-from pilothouse.model.objects import Node, Service, Task
+from pilothouse.model.node import Node
+from pilothouse.model.objects import Service, Task
 from pilothouse.model.states import TaskState
 from pilothouse.server.explain.lost import away, task_next
 from pilothouse.server.explain.places import node_lines, remedy_of

@@ -5,7 +5,8 @@ from pilothouse.control.orchestrators.reaper import used_networks, used_volumes
 from pilothouse.model.api import Explanation
 from pilothouse.model.counts import count
 from pilothouse.model.names import display_name
-from pilothouse.model.objects import Availability, Config, Grant, Network, Node, Secret, Task, Volume
+from pilothouse.model.node import Availability, Node
+from pilothouse.model.objects import Config, Grant, Network, Secret, Task, Volume
 from pilothouse.server.explain.lost import node_next, silent_for
 from pilothouse.server.explain.words import ago, sentence, since, some
 from pilothouse.store.interface import ReadTx

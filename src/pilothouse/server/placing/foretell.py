@@ -18,7 +18,8 @@ from pilothouse.control.scheduler.shape import Shape
 from pilothouse.control.scheduler.write import Shapes, read_fleet
 from pilothouse.model.counts import listed
 from pilothouse.model.names import display_name
-from pilothouse.model.objects import Node, Task
+from pilothouse.model.node import Node
+from pilothouse.model.objects import Task
 from pilothouse.model.placement_api import Planned
 from pilothouse.model.release_api import PlannedAction
 from pilothouse.model.spec import ServiceSpec, UpdateOrder

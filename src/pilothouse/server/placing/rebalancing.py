@@ -11,7 +11,7 @@ from pilothouse.control.scheduler.write import Shapes, read_fleet
 from pilothouse.model.cluster import Disruption, DisruptionKind
 from pilothouse.model.counts import count
 from pilothouse.model.names import display_name
-from pilothouse.model.objects import Node
+from pilothouse.model.node import Node
 from pilothouse.model.placement_api import Moved, RebalanceView
 from pilothouse.server.placing.simulate import node_name
 from pilothouse.store.interface import ReadTx, WriteTx

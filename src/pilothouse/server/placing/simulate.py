@@ -11,7 +11,8 @@ from pilothouse.control.scheduler.write import Shapes, read_fleet
 from pilothouse.errors import NotFoundError
 from pilothouse.model.counts import count, listed
 from pilothouse.model.names import display_name
-from pilothouse.model.objects import Node, Service, Task
+from pilothouse.model.node import Node
+from pilothouse.model.objects import Service, Task
 from pilothouse.model.placement_api import AppLoss, Moved, Simulation
 from pilothouse.model.states import TaskState
 from pilothouse.server.placing.imagined import again

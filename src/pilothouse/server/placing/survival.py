@@ -7,7 +7,8 @@ there is; `pilothouse simulate --lose NODE` counts that too.
 from collections.abc import Iterable, Mapping, Sequence
 
 from pilothouse.model.counts import listed
-from pilothouse.model.objects import Availability, Node, Service, Task, Volume
+from pilothouse.model.node import Availability, Node
+from pilothouse.model.objects import Service, Task, Volume
 from pilothouse.model.placement_api import Survival
 from pilothouse.model.states import TaskState
 from pilothouse.model.suits import could_run, has_image

@@ -11,7 +11,7 @@ from pilothouse.control.nodes.liveness import Presence
 from pilothouse.control.orchestrators.reaping import forget_gone
 from pilothouse.governance.secrets.seal import Vault
 from pilothouse.log import event
-from pilothouse.model.objects import NodeDescription
+from pilothouse.model.node import NodeDescription
 from pilothouse.model.patch import essence
 from pilothouse.model.states import Writer
 from pilothouse.model.wire import Assignment, ResourceReport, TaskReport, TrafficReport

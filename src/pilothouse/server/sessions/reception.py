@@ -15,7 +15,7 @@ from pilothouse.errors import ConflictError, NodeUnavailableError, UnauthorizedE
 from pilothouse.governance.secrets.seal import Vault
 from pilothouse.log import event
 from pilothouse.model.cluster import Authority, Cluster, ManagerMember
-from pilothouse.model.objects import Node
+from pilothouse.model.node import Node
 from pilothouse.server.cluster.admission import allowed
 from pilothouse.server.commits import Commits
 from pilothouse.server.sessions.calls import Calls

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from pilothouse.log import event
-from pilothouse.model.objects import Node, NodeDescription, Service, Task, TaskStatus, Volume
+from pilothouse.model.node import Node, NodeDescription
+from pilothouse.model.objects import Service, Task, TaskStatus, Volume
 from pilothouse.model.release import Traffic
 from pilothouse.model.states import TRANSITIONS, Writer
 from pilothouse.model.wire import ResourceReport, TaskReport, TrafficReport

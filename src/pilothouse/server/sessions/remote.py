@@ -14,7 +14,7 @@ from pilothouse.governance.identity.authority.rotation import must_renew
 from pilothouse.link.interface import Link, Offer
 from pilothouse.model.cluster import Authority, Role
 from pilothouse.model.identity import identity_of
-from pilothouse.model.objects import Node, NodeDescription
+from pilothouse.model.node import Node, NodeDescription
 from pilothouse.model.patch import delta, stripped, whole
 from pilothouse.model.session import PROTOCOL, Beat, BeatAnswer, Changes, Hello, Method, Renew, Report, Welcome
 from pilothouse.model.skew import Codec

@@ -17,7 +17,7 @@ from pilothouse.agent.runtime.docker.usage import Usage, groups_of, read_usage
 from pilothouse.clock import Clock
 from pilothouse.errors import PermanentError
 from pilothouse.ids import Ids
-from pilothouse.model.objects import NodeDescription
+from pilothouse.model.node import NodeDescription
 from pilothouse.model.spec import Resources
 from pilothouse.model.wire import TaskUsage
 

@@ -12,7 +12,7 @@ from pilothouse.governance.identity.authority.issue import LIFE_SECONDS, issued_
 from pilothouse.model.base import Value
 from pilothouse.model.certificate import Certificate
 from pilothouse.model.cluster import Authority, AuthorityState
-from pilothouse.model.objects import Node, NodeState
+from pilothouse.model.node import Node, NodeState
 
 BOUND_SECONDS = LIFE_SECONDS
 """A NEXT authority signs after this time in any case; whoever was there has a certificate made since, and so knows."""
