@@ -77,8 +77,8 @@ def promised(world, replicas, width, order):
     live = world.live()
     meant = [task for task in live if task.desired_state is TaskState.RUNNING]
     app = world.get(App, "shop")
-    # What a pause left beside each other stays so, and one more may move.
-    more = int(app.paused or app.resumed_at > 0)
+    # What a pause left beside each other stays so, old and new, and each of the two may have to leave its node.
+    more = 2 * int(app.paused or app.resumed_at > 0)
     assert len(meant) <= replicas + width + more
     assert max(Counter(task.slot for task in meant).values(), default=0) <= 2 + more
     if order is UpdateOrder.STOP_FIRST:
