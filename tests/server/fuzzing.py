@@ -21,7 +21,15 @@ from tests.server.harness import ALICE, World, service, shop
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 HANG_UP_SECONDS = 0.01
-KNOWN = {"app": "shop", "service": "web", "kind": "service", "id": "shop/web", "task": "t00000000001", "number": "1"}
+KNOWN = {
+    "app": "shop",
+    "service": "web",
+    "kind": "service",
+    "id": "shop/web",
+    "task": "t00000000001",
+    "number": "1",
+    "node": "n1",
+}
 
 
 class Target:
