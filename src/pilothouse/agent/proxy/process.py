@@ -21,6 +21,7 @@ from pilothouse.agent.proxy import starter
 from pilothouse.agent.proxy.bootstrap import CONFIGURATION, bootstrap
 from pilothouse.clock import Clock
 from pilothouse.errors import TemporaryError
+from pilothouse.processes import began
 
 USER = 70737
 """Between the ids of a distribution's users and those of containers' users."""
@@ -28,7 +29,6 @@ NOBODY = 65534
 DRAIN_SECONDS = 15
 MAX_CONNECTIONS = 1_000_000
 MAX_LOG_BYTES = 1 << 20
-_TICKS_FIELD, _STATE_FIELD = 19, 0
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -63,16 +63,6 @@ def unprivileged_user(uid_map: str) -> int:
 def open_to_all(directory: pathlib.Path) -> bool:
     """Whether any user can reach what is in *directory*, as far as it exists."""
     return all(each.stat().st_mode & stat.S_IXOTH for each in (directory, *directory.parents) if each.exists())
-
-
-def began(pid: int) -> int | None:
-    """Return when a process began, or None if it does not run (any more)."""
-    try:
-        text = pathlib.Path("/proc", str(pid), "stat").read_text()
-    except OSError:
-        return None
-    fields = text.rpartition(")")[2].split()
-    return None if fields[_STATE_FIELD] in {"Z", "X"} else int(fields[_TICKS_FIELD])
 
 
 class Process:

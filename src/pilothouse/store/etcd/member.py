@@ -18,6 +18,7 @@ import msgspec
 from pilothouse.clock import Clock
 from pilothouse.errors import InvalidRequestError, StoreUnavailableError
 from pilothouse.model.identity import SERVER_NAME
+from pilothouse.processes import began
 from pilothouse.store.directory import private_file, sync_directory
 from pilothouse.store.etcd.client import EtcdClient, Security, plain, read_security
 
@@ -33,7 +34,6 @@ HEARTBEAT_MS, ELECTION_MS = 100, 1000
 KEPT_HISTORY = "10m"
 _LOG_BYTES = 8 << 20
 _SETTINGS, _PROCESS, _LOG, _DATA = "member.json", "process.json", "etcd.log", "data"
-_TICKS_FIELD, _STATE_FIELD = 19, 0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ class Running(msgspec.Struct, frozen=True):
     @property
     def alive(self) -> bool:
         """Whether it runs still, and is not another that has its pid now."""
-        return _began(self.pid) == self.began
+        return began(self.pid) == self.began
 
 
 def find_binary(environment: Mapping[str, str]) -> str:
@@ -232,12 +232,12 @@ class Member:
             check=False, umask=0o077,
         )  # fmt: skip
         pid = int(began_by.stdout or 0)
-        began = _began(pid) if pid else None
-        if began is None:
+        began_at = began(pid) if pid else None
+        if began_at is None:
             raise StoreUnavailableError(
                 f"etcd cannot be started: {began_by.stderr.decode(errors='replace')[-300:] or self.last_words()}"
             )
-        running = Running(pid, began, build)
+        running = Running(pid, began_at, build)
         self._write(_PROCESS, msgspec.json.encode(running))
         return running
 
@@ -275,12 +275,3 @@ def client_of(member: Member, clock: Clock) -> EtcdClient:
 
     endpoints = [known.url(known.client), *known.others]
     return EtcdClient(endpoints, clock, security if known.certificate else plain)
-
-
-def _began(pid: int) -> int | None:
-    try:
-        text = pathlib.Path("/proc", str(pid), "stat").read_text()
-    except OSError:
-        return None
-    fields = text.rpartition(")")[2].split()
-    return None if fields[_STATE_FIELD] in {"Z", "X"} else int(fields[_TICKS_FIELD])
