@@ -55,8 +55,8 @@ async def test_what_hangs_is_known_within_ten_seconds_and_forgotten_when_it_is_o
     closing.push_async_callback(engine.close)
     pid = running.pid if whom == "dockerd" else containerd_of(running)
     async with closing, asyncio.TaskGroup() as group:
-        watching = group.create_task(health.run())
         assert (await health.ask_engine()).problem == ""
+        watching = group.create_task(health.run())
         os.kill(pid, signal.SIGSTOP)
         begun = time.monotonic()
         try:

@@ -148,7 +148,7 @@ class Callers:
             raise RefusedError from error
         if status != 200 or "pilothouse-stale" in headers:
             raise RefusedError
-        return found["spec"].get("labels", {}).get(key)
+        return found.get("spec", {}).get("labels", {}).get(key)  # what is as by default is not in an answer
 
     async def _write(self, server, key, value):
         try:

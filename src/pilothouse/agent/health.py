@@ -9,13 +9,16 @@ import pathlib
 from collections.abc import Callable, Mapping
 
 from pilothouse import log
-from pilothouse.agent.pressure import Engine, Room, disk, engine, memory, parse_memory
+from pilothouse.agent.pressure import ENGINE_SECONDS, Engine, Room, disk, engine, memory, parse_memory
 from pilothouse.agent.runtime.interface import Housed, Probed
 from pilothouse.clock import Clock
 from pilothouse.errors import PilothouseError
 
 LOOK_SECONDS = 2.0
+# As long as a healthy engine on a busy machine may take.
 PROBE_SECONDS = 5.0
+# The loop's clock and the boot clock do not tick together.
+SLACK_SECONDS = 0.1
 MEMINFO = pathlib.Path("/proc/meminfo")
 
 
@@ -51,16 +54,21 @@ class Health:
     async def ask_engine(self) -> Engine:
         """Have the engine do something, and return how it went."""
         problem = ""
+        # What hangs is told by the first probe that hung, not by one more after it.
+        within = max(PROBE_SECONDS, ENGINE_SECONDS - self._failing_seconds() + SLACK_SECONDS)
         try:
             if isinstance(self._runtime, Probed):
-                async with asyncio.timeout(PROBE_SECONDS):
+                async with asyncio.timeout(within):
                     await self._runtime.probe()
             self._worked_at = self._clock.boottime()
         except TimeoutError:
-            problem = f"it did not answer within {PROBE_SECONDS:g} s"
+            problem = f"it did not answer within {within:.0f} s"
         except PilothouseError as error:
             problem = str(error)
-        return Engine(failing_seconds=self._clock.boottime() - self._worked_at, problem=problem)
+        return Engine(failing_seconds=self._failing_seconds(), problem=problem)
+
+    def _failing_seconds(self) -> float:
+        return self._clock.boottime() - self._worked_at
 
     async def _watch_room(self) -> None:
         while True:
