@@ -67,7 +67,7 @@ async def a_maintenance_ends_by_itself(cluster):
     await cluster.up(web(2))
     await until(cluster, runs("shop/web", 2))
     node = cluster.nodes[0]
-    await cluster.drain(node, until=90.0)
+    await cluster.drain(node, until=20.0)
     await until(cluster, lambda seen: not on(seen, node))
     await until(cluster, lambda seen: seen.nodes[node].spec.availability.value == "active", 180)
     assert (await cluster.look()).nodes[node].spec.maintenance is None
@@ -131,7 +131,8 @@ async def what_must_not_run_twice_never_does_while_its_node_is_cut_off(cluster, 
     await cluster.cut(node, up=up, down=down)
     seen = await until(cluster, lambda seen: seen.copies.get("one/main.1", (node,)) != (node,), 25.0, never_two)
     await cluster.heal(node)
-    for _ in range(40):
+    await until(cluster, lambda seen: seen.nodes[node].state.value == "ready", always=never_two)
+    for _ in range(10):
         never_two(await cluster.look())
         await cluster.passes(STEP_SECONDS)
     await until(cluster, runs("one/main", 1), always=never_two)
