@@ -17,10 +17,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 from tests.engine import private_docker
 
-from pilothouse.agent.runtime.conformance import plan
 from pilothouse.agent.runtime.docker.body import create_body
 from pilothouse.agent.runtime.docker.dialect import dialect_of
 from pilothouse.agent.runtime.docker.engine import DockerEngine
+from pilothouse.agent.runtime.specimens import plan
 from pilothouse.clock import SystemClock
 from pilothouse.ids import SystemIds
 

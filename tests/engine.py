@@ -26,7 +26,7 @@ import time
 
 import pytest
 
-from pilothouse.agent.runtime.conformance import BROKEN, DEAF, HEALTHY, HOSTILE, REPOSITORY, SLEEPER, SPEAKER
+from pilothouse.agent.runtime.specimens import BROKEN, DEAF, HEALTHY, HOSTILE, REPOSITORY, SLEEPER, SPARE, SPEAKER
 
 BASE = f"{REPOSITORY}:1"
 WEB = f"{REPOSITORY}:web"
@@ -43,6 +43,7 @@ IMAGES = {
         "Healthcheck": {"Test": ["CMD", "true"], "Interval": _SECOND, "Timeout": 5 * _SECOND, "Retries": 2},
     },
     BROKEN: {"Cmd": ["/no/such/command"]},
+    SPARE: {"Cmd": ["true"]},
     HOSTILE: {"Cmd": _UNTIL_TERM, "Labels": {"io.pilothouse.task": "somebody-else"}},
     WEB: {"Cmd": ["httpd", "-f", "-p", "80", "-h", "/www"], "ExposedPorts": {"80/tcp": {}}},
     ORDINARY_USER: {"Cmd": _UNTIL_TERM, "User": "app"},

@@ -6,8 +6,8 @@ import pytest
 
 from pilothouse.agent.agent import Agent
 from pilothouse.agent.proxy.fake import FakeIngress
-from pilothouse.agent.runtime.conformance import SLEEPER
 from pilothouse.agent.runtime.docker.engine import DockerEngine
+from pilothouse.agent.runtime.specimens import SLEEPER
 from pilothouse.clock import SystemClock
 from pilothouse.ids import SystemIds
 from pilothouse.model.container import FileGrant, Healthcheck

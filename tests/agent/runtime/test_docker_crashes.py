@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
-from pilothouse.agent.runtime.conformance import plan
 from pilothouse.agent.runtime.docker.engine import DockerEngine
 from pilothouse.agent.runtime.interface import EndpointPlan, NetworkPlan, PlannedMount
+from pilothouse.agent.runtime.specimens import plan
 from pilothouse.clock import SystemClock
 from pilothouse.errors import RuntimeUnavailableError
 from pilothouse.ids import SystemIds

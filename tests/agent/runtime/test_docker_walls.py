@@ -9,10 +9,10 @@ import urllib.request
 import msgspec
 import pytest
 
-from pilothouse.agent.runtime.conformance import BROKEN, DEAF, HEALTHY, SLEEPER, plan, running, state_of
 from pilothouse.agent.runtime.docker.engine import DockerEngine
 from pilothouse.agent.runtime.docker.fields import CONFIG, HOST_CONFIG
 from pilothouse.agent.runtime.interface import EndpointPlan, NetworkPlan, PlannedMount
+from pilothouse.agent.runtime.specimens import BROKEN, DEAF, HEALTHY, SLEEPER, plan, running, state_of
 from pilothouse.clock import SystemClock
 from pilothouse.errors import PermanentError, RuntimeUnavailableError
 from pilothouse.ids import SystemIds

@@ -4,9 +4,10 @@ import contextlib
 
 import pytest
 
-from pilothouse.agent.runtime.conformance import CHECKS, SLEEPER, SPEAKER, check_runtime, conformance_images, plan
+from pilothouse.agent.runtime.conformance import CHECKS, check_runtime
 from pilothouse.agent.runtime.fake import FakeEngine, Killed
 from pilothouse.agent.runtime.fakehost import FakeHost, FakeImage
+from pilothouse.agent.runtime.specimens import SLEEPER, SPEAKER, conformance_images, plan
 from pilothouse.clock import SystemClock
 from pilothouse.errors import PermanentError, RuntimeUnavailableError
 from pilothouse.model.wire import ForeignContainer

@@ -1,101 +1,34 @@
 """The contract of a runtime driver as a suite that runs on the fake and on real engines alike.
 
-A test calls `check_runtime(make)`, or each of `CHECKS` by itself. The engine must have the images of `IMAGES`, which
-are described here by what they do; `conformance_images()` are the fake's. Checks of a power the driver does not have
-are left out. Names are of the app "check", so that a failed run is easy to clean up after.
+A test calls `check_runtime(make)`, or each of `CHECKS` by itself. The engine must have the images of `specimens`;
+`specimens.conformance_images()` are the fake's. Checks of a power the driver does not have are left out.
 """
 
 # ruff: noqa: D103 - the name of a check is its sentence
 
 import asyncio
-import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
 
-import msgspec
-
-from pilothouse.agent.runtime.fakehost import FakeImage
-from pilothouse.agent.runtime.interface import (
-    ContainerPlan,
-    ContainerState,
-    EndpointPlan,
-    Engine,
-    NetworkPlan,
-    PlannedMount,
+from pilothouse.agent.runtime.interface import ContainerPlan, EndpointPlan, Engine, NetworkPlan, PlannedMount
+from pilothouse.agent.runtime.specimens import (
+    ABSENT,
+    BROKEN,
+    DEADLINE_SECONDS,
+    DEAF,
+    HEALTHY,
+    HOSTILE,
+    SLEEPER,
+    SPARE,
+    SPEAKER,
+    plan,
+    refused,
+    running,
+    state_of,
 )
-from pilothouse.errors import DriverError, PermanentError, TemporaryError
-from pilothouse.model.container import ContainerSpec
-from pilothouse.model.hardening import harden
-from pilothouse.model.names import RESERVED_LABEL_PREFIX
+from pilothouse.errors import TemporaryError
 from pilothouse.model.spec import NetworkSpec
 from pilothouse.model.wire import LogLine, LogQuery
-
-REPOSITORY = "pilothouse/test"
-SLEEPER = f"{REPOSITORY}:sleeper"
-DEAF = f"{REPOSITORY}:deaf"
-SPEAKER = f"{REPOSITORY}:speaker"
-HEALTHY = f"{REPOSITORY}:healthy"
-BROKEN = f"{REPOSITORY}:broken"
-HOSTILE = f"{REPOSITORY}:hostile"
-ABSENT = f"{REPOSITORY}:absent"
-IMAGES = {
-    SLEEPER: "runs until it is asked to stop, then exits at once; has sh, true, false and sleep",
-    DEAF: "ignores the stop signal",
-    SPEAKER: 'writes "one", then "two" to standard output and exits with code 3',
-    HEALTHY: "as SLEEPER, with a health check that passes within a second or two",
-    BROKEN: "its command does not exist",
-    HOSTILE: f"carries the label {RESERVED_LABEL_PREFIX}task",
-}
-DEADLINE_SECONDS = 30.0
-
-
-def conformance_images() -> tuple[FakeImage, ...]:
-    """Return the images of `IMAGES` for a FakeHost."""
-    commands = {("sh", "-c", "echo said; exit 7"): (7, "said\n", 0.0), ("sleep", "20"): (0, "", 20.0)}
-    return (
-        FakeImage(ref=SLEEPER, commands=commands),
-        FakeImage(ref=DEAF, stops_in_seconds=None),
-        FakeImage(ref=SPEAKER, logs=((0.0, "one"), (0.01, "two")), exit_after_seconds=0.05, exit_code=3),
-        FakeImage(ref=HEALTHY, health=((0.05, "healthy"),)),
-        FakeImage(ref=BROKEN, start_error="there is no such command in the image"),
-        FakeImage(ref=HOSTILE, labels={f"{RESERVED_LABEL_PREFIX}task": "somebody-else"}),
-    )
-
-
-def plan(name: str, image: str = SLEEPER, **changes: object) -> ContainerPlan:
-    """Return the plan of a hardened container of the app "check"; *name* is its service."""
-    task_id = f"c{zlib.crc32(name.encode()):011d}"
-    spec = harden(ContainerSpec(image=image, stop_grace_seconds=1.0))
-    full = ContainerPlan(name=f"ph.check.{name}.1.{task_id}", task_id=task_id, image=image, spec=spec)
-    return msgspec.structs.replace(full, **changes)
-
-
-@asynccontextmanager
-async def running(engine: Engine, *plans: ContainerPlan) -> AsyncIterator[None]:
-    """Have containers of *plans* run; they are removed at the end."""
-    try:
-        for each in plans:
-            await engine.prepare(each)
-            await engine.start(each.name)
-        yield
-    finally:
-        for each in plans:
-            await engine.remove(each.name)
-
-
-async def state_of(engine: Engine, name: str) -> ContainerState | None:
-    """Return what `status` says of one container."""
-    return next((state for state in await engine.status() if state.name == name), None)
-
-
-async def refused(attempt: Awaitable[object], kind: type[DriverError] = PermanentError) -> None:
-    """Expect *attempt* to raise *kind*, with a message."""
-    try:
-        await attempt
-    except kind as error:
-        if str(error):
-            return
-    raise AssertionError(f"{kind.__name__} with a message was not raised")
 
 
 async def a_node_describes_itself(engine: Engine) -> None:
@@ -347,6 +280,41 @@ async def images_are_found_and_absent_ones_are_told(engine: Engine) -> None:
     assert steps[-1].message
 
 
+async def images_are_listed_once_each(engine: Engine) -> None:
+    found = await engine.find_image(SLEEPER)
+    assert found is not None
+    stock = await engine.list_images()
+    assert len({image.id for image in stock}) == len(stock)
+    sleeper = next(image for image in stock if image.id == found[0])
+    assert any(name.removeprefix("docker.io/").removeprefix("localhost/") == SLEEPER for name in sleeper.names)
+    assert sleeper.size_bytes > 0
+
+
+async def an_image_stays_while_any_container_is_made_from_it(engine: Engine) -> None:
+    wanted = plan("image", SPEAKER)
+    found = await engine.find_image(SPEAKER)
+    assert found is not None
+    async with running(engine, wanted):
+        await engine.wait(wanted.name)
+        assert found[0] in await engine.images_in_use(), "one that has ended may still be looked at"
+        stock = {image.id: image for image in await engine.list_images()}
+        assert not await engine.remove_image(stock[found[0]])
+        assert await engine.find_image(found[0]) is not None
+    assert found[0] not in await engine.images_in_use()
+
+
+async def an_image_that_nothing_needs_is_removed_with_its_names(engine: Engine) -> None:
+    found = await engine.find_image(SPARE)
+    assert found is not None
+    assert found[0] not in await engine.images_in_use()
+    spare = next(image for image in await engine.list_images() if image.id == found[0])
+    assert await engine.remove_image(spare)
+    assert await engine.find_image(SPARE) is None
+    assert found[0] not in {image.id for image in await engine.list_images()}
+    assert await engine.remove_image(spare), "what is gone already is gone"
+    assert await engine.find_image(SLEEPER) is not None, "an image that shares its layers stays"
+
+
 async def usage_is_read(engine: Engine) -> None:
     wanted = plan("usage")
     async with running(engine, wanted):
@@ -379,6 +347,9 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("ensure_network", a_network_of_somebody_else_is_refused),
     ("ensure_volume", a_volume_stays_while_it_is_used),
     ("find_image", images_are_found_and_absent_ones_are_told),
+    ("list_images", images_are_listed_once_each),
+    ("remove_image", an_image_stays_while_any_container_is_made_from_it),
+    ("remove_image", an_image_that_nothing_needs_is_removed_with_its_names),
     ("stats", usage_is_read),
 )
 

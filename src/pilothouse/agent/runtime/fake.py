@@ -5,62 +5,21 @@ an agent that was killed is followed by another with a new FakeEngine on the sam
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-import msgspec
-
-from pilothouse.agent.runtime.fakehost import KILLED, FakeContainer, FakeHost, FakeImage
+from pilothouse.agent.runtime.fakecalls import Killed as Killed
+from pilothouse.agent.runtime.fakehost import KILLED
+from pilothouse.agent.runtime.fakeimages import FakeImages
 from pilothouse.agent.runtime.interface import ContainerPlan, ContainerState, ExitStatus, NetworkPlan
-from pilothouse.errors import NotFoundError, PermanentError, RuntimeUnavailableError, TemporaryError
+from pilothouse.errors import PermanentError, TemporaryError
 from pilothouse.model.names import RESERVED_LABEL_PREFIX, task_id_of
 from pilothouse.model.node import NodeDescription
-from pilothouse.model.wire import ForeignContainer, ImageProgress, LogLine, LogQuery, TaskUsage
+from pilothouse.model.wire import ForeignContainer, LogLine, LogQuery, TaskUsage
 
-PULL_ATTEMPTS = 5
 EXEC_OUTPUT = 4096
 
 
-class Killed(BaseException):
-    """The process of the agent was killed here; not an Exception, so that no handler can swallow it."""
-
-
-class Call(msgspec.Struct, frozen=True):
-    """One call the agent made: its number from 1, its verb, and what it was about."""
-
-    number: int
-    verb: str
-    subject: str
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """What goes wrong at a call: *error* is raised before the engine acts, or after it did."""
-
-    error: BaseException
-    after: bool
-
-
-class FakeEngine:
-    """One agent's connection to a FakeHost.
-
-    Attributes:
-        calls: Everything that was asked, in order, the interrupted call included.
-        dead: A Killed was raised; every later call raises it too.
-    """
-
-    def __init__(self, host: FakeHost, *, latency_seconds: float = 0.0) -> None:
-        self.host = host
-        self.calls: list[Call] = []
-        self.dead = False
-        self._latency_seconds = latency_seconds
-        self._faults: dict[int, Fault] = {}
-
-    def crash_at(self, number: int, *, after: bool) -> None:
-        """Kill the agent at its call *number* (from 1): before the engine acts, or after it and before the answer."""
-        self._faults[number] = Fault(Killed(f"at call {number}"), after)
-
-    def fail_at(self, number: int, error: Exception, *, after: bool = False) -> None:
-        """Raise *error* at call *number*; *after* means the engine did it and only the answer was lost."""
-        self._faults[number] = Fault(error, after)
+class FakeEngine(FakeImages):
+    """One agent's connection to a FakeHost."""
 
     async def describe(self) -> NodeDescription:
         async with self._call("describe"):
@@ -150,34 +109,6 @@ class FakeEngine:
                 for name in new:
                     if task_id_of(name):
                         yield name
-
-    async def find_image(self, ref: str) -> tuple[str, str] | None:
-        async with self._call("find_image", ref):
-            image = self.host.image(ref)
-            return (image.image_id, image.digest) if image and image.present else None
-
-    async def ensure_image(self, ref: str, policy: str, platform: str = "") -> AsyncIterator[ImageProgress]:
-        async with self._call("ensure_image", ref):
-            image = self.host.image(ref)
-        if image and image.present and policy != "always":
-            yield ImageProgress(ref=ref, phase="present")
-            yield _resolved(ref, image)
-            return
-        if policy in {"never", "build"} or image is None or image.pull_error:
-            why = image.pull_error if image and image.pull_error else f"there is no image {ref}"
-            yield ImageProgress(ref=ref, phase="failed", message=why)
-            return
-        for attempt in range(PULL_ATTEMPTS):
-            yield ImageProgress(ref=ref, phase="pulling")
-            await self.host.clock.sleep(image.pull_seconds)
-            if attempt >= image.pull_failures:
-                async with self._call("pull", ref):
-                    self.host.images[image.ref] = msgspec.structs.replace(image, present=True, pull_failures=0)
-                yield _resolved(ref, image)
-                return
-            yield ImageProgress(ref=ref, phase="waiting", message="the registry did not answer")
-            await self.host.clock.sleep(2.0**attempt)
-        yield ImageProgress(ref=ref, phase="failed", message="the registry did not answer")
 
     async def ensure_network(self, name: str, options: NetworkPlan) -> None:
         async with self._call("ensure_network", name):
@@ -306,41 +237,5 @@ class FakeEngine:
                 raise PermanentError(f"there is no container {container_id}")
             self.host.adopt(found, name)
 
-    @asynccontextmanager
-    async def _call(self, verb: str, subject: str = "") -> AsyncIterator[None]:
-        """Journal one call and let its fault happen around it."""
-        if self.dead:
-            raise Killed("the process is dead already")
-        self.calls.append(Call(len(self.calls) + 1, verb, subject))
-        fault = self._faults.pop(len(self.calls), None)
-        if fault and not fault.after:
-            self._raise(fault.error)
-        if self._latency_seconds:
-            await self.host.clock.sleep(self._latency_seconds)
-        self._reachable()
-        yield
-        if self.dead:
-            raise Killed("another call killed the process")
-        if fault:
-            self._raise(fault.error)
-
-    def _raise(self, error: BaseException) -> None:
-        self.dead = isinstance(error, Killed)
-        raise error
-
-    def _reachable(self) -> None:
-        if self.host.down:
-            raise RuntimeUnavailableError("the container engine does not answer: start it, or look at its log")
-
-    def _find(self, name: str) -> FakeContainer:
-        try:
-            return self.host.find(name)
-        except NotFoundError as error:
-            raise PermanentError(f"there is no container {name} on this node") from error
-
     def _plans(self) -> list[ContainerPlan]:
         return [container.plan for container in self.host.containers.values()]
-
-
-def _resolved(ref: str, image: FakeImage) -> ImageProgress:
-    return ImageProgress(ref=ref, phase="resolved", id=image.image_id, digest=image.digest, platform=image.platform)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from pilothouse.agent.runtime.interface import ContainerPlan, ContainerState, ExitStatus
+from pilothouse.agent.runtime.interface import ContainerPlan, ContainerState, ExitStatus, StoredImage
 from pilothouse.clock import Clock
 from pilothouse.errors import NotFoundError
 from pilothouse.model.base import Value
@@ -37,6 +37,7 @@ class FakeImage(Value, frozen=True, kw_only=True):
         present: Whether the node has it before anybody pulls.
         pull_seconds, pull_failures: How long a pull takes, and how many fail before one succeeds.
         pull_error: If set, every pull fails for good with it.
+        size_bytes: What it takes on the node.
     """
 
     ref: str
@@ -57,6 +58,7 @@ class FakeImage(Value, frozen=True, kw_only=True):
     pull_seconds: float = 0.0
     pull_failures: int = 0
     pull_error: str = ""
+    size_bytes: int = 1 << 20
 
     @property
     def image_id(self) -> str:
@@ -159,6 +161,21 @@ class FakeHost:
         return tuple(sorted(name for name, container in self.containers.items() if container.running))
 
     # What the driver does
+
+    def stock(self) -> tuple[StoredImage, ...]:
+        """Return every image that is present, each once, whatever it is called."""
+        found: dict[str, StoredImage] = {}
+        for image in self.images.values():
+            if image.present:
+                names = (*found[image.image_id].names, image.ref) if image.image_id in found else (image.ref,)
+                names += (image.digest,) if image.digest else ()
+                found[image.image_id] = StoredImage(id=image.image_id, names=names, size_bytes=image.size_bytes)
+        return tuple(found.values())
+
+    def images_in_use(self) -> frozenset[str]:
+        """Return the ids of the images that containers are made from, foreign ones included."""
+        ours = {container.image.image_id for container in self.containers.values()}
+        return frozenset(ours | {each.image_id for each in self.foreign})
 
     def find(self, name: str) -> FakeContainer:
         """Return a container as it is now.

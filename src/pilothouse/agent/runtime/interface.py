@@ -199,6 +199,37 @@ class Images(Protocol):
         ...
 
 
+class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
+    """An image on the node.
+
+    Attributes:
+        names: Its tags, then its digests ("NAME@sha256:…"); none if it lost them.
+        size_bytes: With the layers that it shares with others.
+        created_at: When it was built, wall-clock seconds; 0.0 if nobody says.
+    """
+
+    id: str
+    names: tuple[str, ...] = ()
+    size_bytes: int = 0
+    created_at: float = 0.0
+
+
+class Stocks(Protocol):
+    """A runtime that can say which images it keeps, and let one go."""
+
+    async def list_images(self) -> tuple[StoredImage, ...]:
+        """Return every image on the node; layers that only other images are built on are left out."""
+        ...
+
+    async def images_in_use(self) -> frozenset[str]:
+        """Return the ids of the images that containers are made from: anybody's, in any phase."""
+        ...
+
+    async def remove_image(self, image: StoredImage) -> bool:
+        """Remove an image with all its names, never by force; return False if something still needs it."""
+        ...
+
+
 class Networks(Protocol):
     """A runtime with networks of its own."""
 
@@ -324,5 +355,5 @@ class Probed(Protocol):
         ...
 
 
-class Engine(Runtime, Inspects, Signals, Images, Networks, Volumes, Logs, Exec, Stats, Adopts, Protocol):
+class Engine(Runtime, Inspects, Signals, Images, Stocks, Networks, Volumes, Logs, Exec, Stats, Adopts, Protocol):
     """A runtime with every optional power; what the agent of this release is built on."""

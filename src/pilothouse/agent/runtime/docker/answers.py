@@ -101,6 +101,22 @@ class ListedAnswer(Answer, frozen=True, kw_only=True):
         return next((n.removeprefix("/") for n in self.names if n.count("/") <= 1), "")
 
 
+class UsedImageAnswer(Answer, frozen=True, kw_only=True):
+    """One entry of `GET /containers/json`, as far as its image goes."""
+
+    image_id: str = msgspec.field(name="ImageID", default="")
+
+
+class StoredAnswer(Answer, frozen=True, kw_only=True):
+    """One entry of `GET /images/json`."""
+
+    id: str
+    repo_tags: list[str] | None = None
+    repo_digests: list[str] | None = None
+    size: int = 0
+    created: int = 0
+
+
 class ImageAnswer(Answer, frozen=True, kw_only=True):
     """`GET /images/{name}/json`."""
 

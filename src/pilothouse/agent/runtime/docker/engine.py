@@ -13,6 +13,7 @@ from pilothouse.agent.runtime.docker.images import Images
 from pilothouse.agent.runtime.docker.inside import Exec, Logs
 from pilothouse.agent.runtime.docker.places import Networks, Volumes
 from pilothouse.agent.runtime.docker.signals import Signals
+from pilothouse.agent.runtime.docker.stock import Stock
 from pilothouse.agent.runtime.docker.usage import Usage, groups_of, read_usage
 from pilothouse.clock import Clock
 from pilothouse.errors import PermanentError
@@ -24,7 +25,7 @@ from pilothouse.model.wire import TaskUsage
 _SYSTEMD = pathlib.Path("/run/systemd/system")
 
 
-class DockerEngine(Containers, Images, Networks, Volumes, Signals, Logs, Exec):
+class DockerEngine(Containers, Images, Stock, Networks, Volumes, Signals, Logs, Exec):
     """A container engine at a Unix socket; keeps `interface.Engine`. Opens nothing before its first call."""
 
     def __init__(self, socket: str, clock: Clock, ids: Ids) -> None:
