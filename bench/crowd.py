@@ -40,6 +40,9 @@ class Lease:
     def begin(self):
         pass
 
+    def remaining(self):
+        return float("inf")
+
     def acknowledged(self, sent_at, seconds):
         return True
 

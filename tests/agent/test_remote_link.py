@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pilothouse.agent.managers import CAP_SECONDS, Managers, wait_seconds
 from pilothouse.errors import SessionLostError
@@ -112,14 +114,22 @@ async def test_a_dropped_session_ends_the_assignments_and_the_next_one_begins_wh
 
 
 def test_waits_grow_and_are_spread_over_their_whole_length():
-    bounds = [max(wait_seconds(failures, i / 100) for i in range(100)) for failures in range(12)]
+    bounds = [max(wait_seconds(failures, i / 100, 0.0) for i in range(100)) for failures in range(12)]
     assert bounds == sorted(bounds)
     assert bounds[0] <= 0.1
     assert bounds[-1] <= CAP_SECONDS
-    # While a manager restarts nobody waits so long that its lease of 8 s runs out.
-    assert bounds[8] <= 2.0 < bounds[9]
-    assert wait_seconds(11, 0.0) == 0.0
-    assert wait_seconds(10**6, 0.5) == CAP_SECONDS / 2
+    assert wait_seconds(11, 0.0, 0.0) == 0.0
+    assert wait_seconds(10**6, 0.5, 0.0) == CAP_SECONDS / 2
+
+
+@given(failures=st.integers(0, 10**6), left=st.floats(0.5, 8.0), chances=st.lists(st.floats(0, 0.999), min_size=5))
+def test_who_holds_a_lease_tries_several_times_before_it_ends_whatever_failed_before(failures, left, chances):
+    tries = 0
+    for chance in [*chances, 0.999, 0.999]:
+        if (wait := wait_seconds(failures + tries, chance, left)) >= left:
+            break
+        left, tries = left - wait, tries + 1
+    assert tries >= 4
 
 
 def test_every_known_manager_is_tried_and_who_leads_first():

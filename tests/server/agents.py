@@ -44,6 +44,9 @@ class Lease:
     def begin(self):
         self.begun += 1
 
+    def remaining(self):
+        return float("inf")
+
     def acknowledged(self, sent_at, seconds):
         self.answered.append((sent_at, seconds))
         return self.holds

@@ -1,6 +1,7 @@
 """Three real servers on three real members: any serves the API, one leads, and losing some of them is survived."""
 
 import asyncio
+import contextlib
 import http.client
 import random
 import signal
@@ -103,6 +104,63 @@ async def test_without_a_majority_the_api_says_so_and_recovers_by_itself(manager
 
     await managers.until(fresh, 10)
     assert CLOCK.monotonic() - begun < 10.0
+
+
+async def test_a_manager_that_starts_without_a_majority_says_what_it_knows_and_goes_on_by_itself(managers):
+    server, node = managers.servers[0], (await managers.leading()).name
+    assert (await label(server, node, "a", "before"))[0] == 200
+    server.kill()
+    for member in (1, 2):
+        managers.cluster.signal(member, signal.SIGSTOP)
+
+    async def answers(wanted):
+        with contextlib.suppress(OSError):
+            status, headers, answer = await server.call("GET", f"/v1/nodes/{node}")
+            return (answer, headers) if status == wanted else None
+
+    # Its own member runs on, and knows what was there.
+    server.start()
+    answer, headers = await managers.until(lambda: answers(200), 30)
+    assert answer["spec"]["labels"]["a"] == "before"
+    assert float(headers["pilothouse-stale"]) == answer["stale"]
+    begun = CLOCK.monotonic()
+    status, headers, answer = await label(server, node, "a", "never")
+    assert (status, answer["code"], headers["retry-after"]) == (503, "PH208", "2")
+    assert CLOCK.monotonic() - begun < 2.0
+    # After a power cut not even that one can answer before the others are there.
+    server.kill()
+    await managers.cluster.kill(0)
+    server.start()
+    answer, headers = await managers.until(lambda: answers(503), 30)
+    assert (answer["code"], headers["retry-after"]) == ("PH208", "2")
+    assert (await label(server, node, "a", "never"))[0] == 503
+    assert (await server.call("GET", "/healthz"))[0] == 503
+    managers.cluster.signal(1, signal.SIGCONT)
+    answer, headers = await managers.until(lambda: answers(200), 20)
+    assert answer["spec"]["labels"]["a"] == "before"
+
+    async def fresh():
+        return "pilothouse-stale" not in (await server.call("GET", f"/v1/nodes/{node}"))[1]
+
+    await managers.until(fresh, 20)
+    assert (await label(server, node, "a", "after"))[0] == 200
+
+
+async def test_a_manager_that_waits_for_the_others_ends_when_it_is_asked_to(managers):
+    server = managers.servers[0]
+    for number, each in enumerate(managers.servers):
+        each.kill()
+        await managers.cluster.kill(number)
+    server.start()
+
+    async def waits():
+        with contextlib.suppress(OSError):
+            return (await server.call("GET", "/v1/nodes"))[0] == 503
+
+    await managers.until(waits, 30)
+    server.process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(server.process.wait, 10) == 0
+    assert not server.socket.exists()
 
 
 class LostError(Exception):

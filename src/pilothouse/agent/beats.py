@@ -36,6 +36,10 @@ class Lease(Protocol):
         """Note that the beat sent then was answered; False if the session must be ended and another begun."""
         ...
 
+    def remaining(self) -> float:
+        """Return how many seconds are left."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Signs:

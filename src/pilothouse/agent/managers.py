@@ -7,21 +7,26 @@ from collections.abc import Callable, Sequence
 
 FIRST_SECONDS = 0.1
 CAP_SECONDS = 5.0
-EARLY_CAP_SECONDS = 2.0
-EARLY_ATTEMPTS = 8
-"""A manager that restarts is away for a few seconds. Whoever waits longer then lets its lease of 8 s run out."""
+LEASE_SHARE = 0.25
+"""No wait takes more of what is left of the node's lease, so that there are several attempts before it ends."""
 
 
-def wait_seconds(failures: int, fraction: float) -> float:
+def wait_seconds(failures: int, fraction: float, lease_seconds: float) -> float:
     """Return how long to wait before the next attempt: anything up to a bound that doubles with each failure.
+
+    What may not run twice is killed when the lease ends, so a node that still has one comes more often towards its end,
+    however many sessions in a row were short or none.
 
     Args:
         failures: Attempts in a row that failed, 0 right after a session.
         fraction: Chance, in [0, 1).
+        lease_seconds: What is left of the node's lease, 0 if it has none.
     """
-    cap = EARLY_CAP_SECONDS if failures <= EARLY_ATTEMPTS else CAP_SECONDS
     # 2**16 is far past the cap; bounding the exponent keeps the number small.
-    return float(fraction * min(cap, FIRST_SECONDS * 2.0 ** min(failures, 16)))
+    bound = min(CAP_SECONDS, FIRST_SECONDS * 2.0 ** min(failures, 16))
+    if lease_seconds > 0:
+        bound = min(bound, max(FIRST_SECONDS, LEASE_SHARE * lease_seconds))
+    return float(fraction * bound)
 
 
 class Managers:

@@ -94,7 +94,8 @@ class RemoteLink:
                 served = False
                 event("debug" if failures else "warning", "session.failed", manager=address, reason=str(error))
             failures = 0 if served else failures + 1
-            await self._signs.clock.sleep(wait_seconds(failures, self._signs.ids.fraction()))
+            left = self._signs.lease.remaining()
+            await self._signs.clock.sleep(wait_seconds(failures, self._signs.ids.fraction(), left))
 
     async def assignments(self) -> AsyncIterator[Assignment]:
         """Yield the node's assignment now and after each change; ends with the session it began in."""

@@ -30,6 +30,8 @@ REPLACED_MEMBER = "etcd.replaced"
 """What a restore took the place of."""
 
 LOOK_SECONDS = 2.0
+OPEN_SECONDS = 5.0
+"""A member that was just started needs some of them until it answers."""
 _REFRESH_LOOKS = 10
 
 
@@ -80,7 +82,8 @@ async def open_backend(data: pathlib.Path, clock: Clock, ids: Ids, environment: 
     """Open the store of a data directory, making one if there is none; start this machine's member if it has one.
 
     Raises:
-        StoreUnavailableError: It cannot be opened; among others most members do not answer.
+        QuorumLostError: Most members do not answer, and this machine's knows nothing to begin with.
+        StoreUnavailableError: It cannot be opened.
         StoreCorruptError: It is damaged.
         ConflictError: This machine joined a cluster as a manager and has no share of its state yet.
     """
@@ -105,7 +108,7 @@ async def _open_members(data: pathlib.Path, clock: Clock, ids: Ids, environment:
     running = await member.ensure()
     event("info", "store.member_runs", pid=running.pid, directory=str(member.directory))
     client = client_of(member, clock)
-    store = await EtcdStore.open(client, clock, ids)
+    store = await EtcdStore.open(client, clock, ids, seconds=OPEN_SECONDS, old=True)
     election = EtcdElection(store, clock, ids)
     keeping = EtcdKeeping(store, election)
 

@@ -14,7 +14,7 @@ from pilothouse.cli import membership
 from pilothouse.cli.places import Places
 from pilothouse.cli.transport import Transport
 from pilothouse.clock import Clock, SystemClock
-from pilothouse.errors import InvalidRequestError, PilothouseError, ServerUnavailableError
+from pilothouse.errors import InvalidRequestError, PilothouseError, QuorumLostError, ServerUnavailableError
 from pilothouse.model.cluster import Role
 
 UNIT = "pilothouse.service"
@@ -30,7 +30,7 @@ Say = Callable[[str], None]
 
 
 def answers(places: Places) -> bool:
-    """Whether a server answers on the socket.
+    """Whether a server answers on the socket; one that says that most managers are away answers too.
 
     Raises:
         ServerUnavailableError: Something is there but may not be used, or does not answer in time.
@@ -41,6 +41,8 @@ def answers(places: Places) -> bool:
         if isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError):
             return False
         raise
+    except QuorumLostError:
+        return True
     return True
 
 

@@ -5,6 +5,7 @@ that died is followed by another after a while. Whatever ends the process, conta
 """
 
 import asyncio
+import functools
 import os
 import pathlib
 import signal
@@ -22,9 +23,10 @@ from pilothouse.agent.proxy.driver import EnvoyIngress
 from pilothouse.agent.runtime.docker.engine import DockerEngine
 from pilothouse.backoff import delay_seconds
 from pilothouse.cli import membership
-from pilothouse.cli.backend import Backend, open_backend
+from pilothouse.cli.backend import Backend
 from pilothouse.cli.doors import Doors
 from pilothouse.cli.notify import notify
+from pilothouse.cli.opening import open_patiently
 from pilothouse.cli.pidfile import PidFile
 from pilothouse.cli.places import Places, TcpPlace, engine_socket, token_file
 from pilothouse.cli.remote_agent import agent_loops
@@ -122,13 +124,30 @@ class Term:
     async def run(self, asked: asyncio.Event) -> Exception | None:
         """Run until *asked* is set, then return None, or until something dies, then return why."""
         data = pathlib.Path(self._places.data)
-        backend = await open_backend(data, self._clock, self._ids, os.environ)
+        backend = await self._open(asked)
+        if backend is None:
+            return None
         engine = DockerEngine(self._engine, self._clock, self._ids)
         try:
             return await self._run(asked, backend, engine, data)
         finally:
             await engine.close()
             await backend.store.close()
+
+    async def _open(self, asked: asyncio.Event) -> Backend | None:
+        """Return the store, or None if the process was asked to end before there was one."""
+        waits = functools.partial(notify, self._notify_socket, "READY=1")
+        opening = asyncio.ensure_future(open_patiently(self._places, self._clock, self._ids, waits))
+        ended = asyncio.ensure_future(asked.wait())
+        try:
+            await asyncio.wait([opening, ended], return_when=asyncio.FIRST_COMPLETED)
+            if opening.done():
+                return opening.result()
+        finally:
+            ended.cancel()
+            opening.cancel()
+            await asyncio.wait([opening])
+        return None
 
     async def _run(
         self, asked: asyncio.Event, backend: Backend, engine: DockerEngine, data: pathlib.Path

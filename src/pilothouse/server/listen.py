@@ -22,7 +22,7 @@ from pilothouse.errors import ConflictError, InvalidRequestError
 from pilothouse.governance.identity.principal import Principal, of_socket
 from pilothouse.link.tls import HANDSHAKE_SECONDS, peer_of
 from pilothouse.log import event
-from pilothouse.server.api.dispatch import Api
+from pilothouse.server.api.dispatch import Application
 from pilothouse.server.cluster.allow_list import AllowList
 from pilothouse.server.guard import GuardedProtocol
 
@@ -54,7 +54,7 @@ class Tcp(msgspec.Struct, frozen=True, kw_only=True):
 class Listener:
     """The open sockets of one API, and the connections on them."""
 
-    def __init__(self, api: Api, closing: asyncio.Event) -> None:
+    def __init__(self, api: Application, closing: asyncio.Event) -> None:
         self._closing = closing
         self._state = ServerState()
         self._strangers = ServerState()

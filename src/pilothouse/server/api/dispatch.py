@@ -22,6 +22,7 @@ from pilothouse.server.api.route import Call, Route, Stream, Write
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 IDLE_SECONDS = 30.0
 RETRY_AFTER_SECONDS = b"2"

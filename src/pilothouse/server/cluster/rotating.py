@@ -28,7 +28,7 @@ from pilothouse.model.node import Node
 from pilothouse.model.states import Writer
 from pilothouse.server.cluster import authorities
 from pilothouse.server.cluster.renewing import renew
-from pilothouse.store.interface import Commit, ReadTx, Store, WriteTx
+from pilothouse.store.interface import Commit, ReadTx, Staleness, Store, WriteTx
 
 _AGAIN_SECONDS = 30.0
 """Between two tries to write this machine's files."""
@@ -125,6 +125,9 @@ class Own:
     async def act(self) -> float | None:
         """Trust what the cluster trusts, and ask for another certificate if this one should not be shown any more."""
         now = self._clock.now()
+        if isinstance(self._store, Staleness) and self._store.stale_since is not None:
+            # What one member knows may be from before what this machine trusts by now.
+            return now + _AGAIN_SECONDS
         trusted, must = await self._store.view(lambda tx: self._look(tx, now))
         if must:
             self.renewal.now.set()

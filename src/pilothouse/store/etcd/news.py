@@ -100,30 +100,38 @@ async def reload(client: EtcdClient, layout: Layout, replica: Replica) -> None:
             return
 
 
-async def load(client: EtcdClient, layout: Layout) -> Loaded:
+async def load(client: EtcdClient, layout: Layout, *, old: bool = False, seconds: float = LOAD_SECONDS) -> Loaded:
     """Return everything that stands in the cluster, at one of its revisions.
+
+    Args:
+        client: Of the cluster.
+        layout: Where it stands there.
+        old: What one member knows will do, whether or not it is in touch with the others.
+        seconds: How long the first answer may take.
 
     Raises:
         QuorumLostError: Nobody answered.
         StoreCorruptError: It is not what Pilothouse wrote.
     """
     while True:
-        found = await client.call(RANGE, rpc.RangeRequest(key=layout.sequence), LOAD_SECONDS)
+        found = await client.call(RANGE, rpc.RangeRequest(key=layout.sequence, serializable=old), seconds)
         if not found.kvs:
             raise StoreUnavailableError("there is no state of Pilothouse in this cluster")
         head = decode_head(found.kvs[0].value)
         try:
-            pages = read_range(client, layout.objects, after(layout.objects), found.header.revision)
+            pages = read_range(client, layout.objects, after(layout.objects), found.header.revision, old=old)
             objects: list[tuple[Object, int]] = [object_of(layout, each.key, each.value) async for each in pages]
         except CompactedError:
             continue
         return Loaded(head, found.kvs[0].mod_revision, objects)
 
 
-async def read_range(client: EtcdClient, start: bytes, end: bytes, revision: int = 0) -> AsyncIterator[rpc.KeyValue]:
-    """Yield every key from *start* to *end*, as they were at an etcd revision, in pages."""
+async def read_range(
+    client: EtcdClient, start: bytes, end: bytes, revision: int = 0, *, old: bool = False
+) -> AsyncIterator[rpc.KeyValue]:
+    """Yield every key from *start* to *end*, as they were at an etcd revision, in pages; *old* as for `load`."""
     while True:
-        asked = rpc.RangeRequest(key=start, range_end=end, revision=revision, limit=_PAGE)
+        asked = rpc.RangeRequest(key=start, range_end=end, revision=revision, limit=_PAGE, serializable=old)
         page = await client.call(RANGE, asked, LOAD_SECONDS, attempt=LOAD_SECONDS / 3)
         for each in page.kvs:
             yield each
@@ -132,10 +140,13 @@ async def read_range(client: EtcdClient, start: bytes, end: bytes, revision: int
         start = page.kvs[-1].key + b"\0"
 
 
-async def found_empty(client: EtcdClient, layout: Layout, token: str, clock: Clock) -> None:
-    """Make an empty store if there is nothing under the prefix.
+async def found_empty(
+    client: EtcdClient, layout: Layout, token: str, clock: Clock, seconds: float = LOAD_SECONDS
+) -> None:
+    """Make an empty store if there is nothing under the prefix; give up after *seconds*.
 
     Raises:
+        QuorumLostError: Nobody answered.
         StoreUnavailableError: There is something, but no store: a move into it was interrupted.
     """
     head = Head(revision=0, digest=digits(0), token=token, at=clock.now())
@@ -144,7 +155,7 @@ async def found_empty(client: EtcdClient, layout: Layout, token: str, clock: Clo
         success=[put(layout.sequence, encode_head(head))],
         failure=[rpc.RequestOp(request_range=rpc.RangeRequest(key=layout.sequence))],
     )
-    answer = await client.call(TXN, asked, LOAD_SECONDS)
+    answer = await client.call(TXN, asked, seconds)
     if not answer.succeeded and not answer.responses[0].response_range.kvs:
         raise StoreUnavailableError(
             "this cluster holds half a state: moving it here was interrupted. Run `pilothouse store migrate --to etcd` "

@@ -84,10 +84,14 @@ class Reader:
             self.news = await catch_up(self._client, self._layout, self._replica, READ_SECONDS)
         except QuorumLostError as error:
             if self.stale_since is None:
-                self.stale_since = self._client.clock.now()
+                self.begin_stale()
                 event("error", "store.quorum_lost", error=str(error))
             raise
         self._note_answer()
+
+    def begin_stale(self) -> None:
+        """Note that nobody answers, from now on."""
+        self.stale_since = self._client.clock.now()
 
     async def look_often(self) -> None:
         """Catch up every now and then, more often while nobody answers; and see to it that the watch is alive."""

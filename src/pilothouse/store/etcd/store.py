@@ -19,7 +19,7 @@ from pilothouse.store.etcd.batch import Fence, Waiting
 from pilothouse.store.etcd.client import RANGE, EtcdClient
 from pilothouse.store.etcd.committer import WRITE_SECONDS, Committer
 from pilothouse.store.etcd.layout import Layout, after, commit_of, decode_record
-from pilothouse.store.etcd.news import catch_up, check_here, found_empty, load
+from pilothouse.store.etcd.news import LOAD_SECONDS, catch_up, check_here, found_empty, load
 from pilothouse.store.etcd.reader import READ_SECONDS, Reader
 from pilothouse.store.etcd.replica import Replica
 from pilothouse.store.interface import Commit, ReadTx, WriteTx
@@ -27,6 +27,8 @@ from pilothouse.store.watch import KEPT_COMMITS, WatchQueue
 
 R = TypeVar("R")
 KEPT_IN_MEMORY = 1_000
+_OLD_SECONDS = 2.0
+"""A member that is there answers from its own memory at once."""
 _CLOSED = "the store is closed"
 
 
@@ -52,7 +54,15 @@ class EtcdStore:
 
     @classmethod
     async def open(
-        cls, client: EtcdClient, clock: Clock, ids: Ids, layout: Layout | None = None, keep: int = KEPT_COMMITS
+        cls,
+        client: EtcdClient,
+        clock: Clock,
+        ids: Ids,
+        layout: Layout | None = None,
+        keep: int = KEPT_COMMITS,
+        *,
+        seconds: float = LOAD_SECONDS,
+        old: bool = False,
     ) -> "EtcdStore":
         """Open the store of a cluster, which is empty if nobody has opened it before.
 
@@ -62,16 +72,24 @@ class EtcdStore:
             ids: Tells attempts apart.
             layout: Where it stands in the cluster.
             keep: How many commits watches and `history` can go back; the same for all managers.
+            seconds: How long to wait for a majority.
+            old: Without a majority, begin with what one member knows, and say so (`stale_since`).
 
         Raises:
-            QuorumLostError: Fewer than half of the members answer.
+            QuorumLostError: Fewer than half of the members answer in time, and none by itself if *old*.
             StoreUnavailableError: The state was moved to somewhere else, or moving it here was interrupted.
             StoreCorruptError: It is not what Pilothouse wrote.
         """
         store = cls(client, layout or Layout(), ids, keep)
         try:
-            await found_empty(client, store._layout, ids.new(), clock)
-            loaded = await load(client, store._layout)
+            try:
+                await found_empty(client, store._layout, ids.new(), clock, seconds)
+                loaded = await load(client, store._layout)
+            except QuorumLostError:
+                if not old:
+                    raise
+                loaded = await load(client, store._layout, old=True, seconds=_OLD_SECONDS)
+                store._reader.begin_stale()
             check_here(loaded.head)
             store._replica.reset(loaded)
         except BaseException:
