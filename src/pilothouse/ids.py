@@ -6,6 +6,9 @@ from typing import Protocol
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 _LENGTH = 12
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+_NUMBER_BYTES = 16
+_DRAWN = 256
 
 
 class Ids(Protocol):
@@ -23,15 +26,33 @@ class Ids(Protocol):
 class SystemIds:
     """Identifiers from the operating system's randomness."""
 
+    def __init__(self) -> None:
+        self._numbers: list[int] = []
+
     def new(self) -> str:
-        # One look at the system's randomness for each, because thousands are made in one transaction.
-        number = secrets.randbits(128)
+        try:
+            number = self._numbers.pop()
+        except IndexError:
+            number = self._draw()
         number, first = divmod(number, 26)
         found = [_ALPHABET[10 + first]]
-        for _ in range(_LENGTH - 1):
-            number, each = divmod(number, 36)
-            found.append(_ALPHABET[each])
+        for _ in range(5):
+            number, pair = divmod(number, 1296)
+            found.append(_PAIRS[pair])
+        found.append(_ALPHABET[number % 36])
         return "".join(found)
+
+    def _draw(self) -> int:
+        """Return a number of 128 bits and keep others for later.
+
+        Asking the system lets another thread run, and one that has much to do keeps this one waiting for 5 ms. Each
+        request to the API needs an identifier, and a deployment thousands.
+        """
+        drawn = secrets.token_bytes(_NUMBER_BYTES * _DRAWN)
+        places = range(0, len(drawn), _NUMBER_BYTES)
+        numbers = [int.from_bytes(drawn[place : place + _NUMBER_BYTES], "big") for place in places]
+        self._numbers += numbers[1:]
+        return numbers[0]
 
     def fraction(self) -> float:
         return random.random()  # noqa: S311 - jitter, not a secret

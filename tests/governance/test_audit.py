@@ -34,6 +34,13 @@ def test_the_next_number_follows_the_last_one_and_costs_few_reads(count):
     assert tx.reads < 60
 
 
+def test_the_number_after_the_last_one_is_found_at_once():
+    assert next_number(Records(70_000)) == 70_001
+    tx = Records(70_001)
+    assert next_number(tx) == 70_002
+    assert tx.reads <= 2
+
+
 def test_ids_sort_in_the_order_they_were_given():
     ids = [build(ENTRY, number).id for number in (1, 9, 10, 99, 100, 12345)]
     assert ids == sorted(ids)

@@ -155,6 +155,7 @@ class World:
             **context,
         )
         self.api = Api(ROUTES, self.context)
+        self._watched = False
 
     async def call(self, method, target, body=None, headers=(), principal=ALICE, raw=None):
         """Return the whole answer to one request."""
@@ -164,8 +165,11 @@ class World:
         return await self.call("GET", target, **options)
 
     @contextlib.asynccontextmanager
-    async def stream(self, target, principal=ALICE):
-        """Yield a queue of the chunks of a streamed answer; leaving is hanging up."""
+    async def stream(self, target, principal=ALICE, push=None, told=None):
+        """Yield a queue of the chunks of a streamed answer; leaving is hanging up.
+
+        With *push* the connection takes bytes at once as well; *told* is given what else is sent.
+        """
         chunks = asyncio.Queue()
         left = asyncio.Event()
 
@@ -175,14 +179,25 @@ class World:
 
         async def send(message):
             await chunks.put(message)
+            if told is not None:
+                told.extend(message.get("body", b""))
 
         async def watch():
-            async with asyncio.timeout(20):
-                await self.context.commits.run(self.store)
+            if self._watched:
+                return  # as in a manager, there is one watch for all
+            self._watched = True
+            try:
+                async with asyncio.timeout(20):
+                    await self.context.commits.run(self.store)
+            finally:
+                self._watched = False
 
+        asked = scope("GET", target, (), principal, b"")
+        if push is not None:
+            asked["state"]["push"] = push
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(watch())
-            serving = group.create_task(self.api(scope("GET", target, (), principal, b""), receive, send))
+            serving = group.create_task(self.api(asked, receive, send))
             try:
                 async with asyncio.timeout(10):
                     yield chunks

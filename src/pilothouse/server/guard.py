@@ -6,6 +6,7 @@ Who calls is noted per connection (Unix socket) or per request (token); no heade
 """
 
 import asyncio
+import functools
 import http
 import re
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any
 
 import msgspec
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from pilothouse.errors import UnauthorizedError
@@ -90,10 +91,19 @@ def _whole(status: int, message: str) -> bytes:
     return b"\r\n".join([*head, b"", body])
 
 
+def _push(cycle: RequestResponseCycle, chunk: bytes) -> bool:
+    """Send a part of an answer and return True, if it has begun and its reader took everything so far."""
+    if cycle.flow.write_paused or cycle.disconnected or cycle.response_complete or not cycle.chunked_encoding:
+        return False
+    cycle.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+    return True
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """Uvicorn's protocol with the guard before it."""
 
     identify: Identify = staticmethod(lambda _transport, _headers: None)
+    for_good = False  # whether who calls stays the same as long as the connection is open
 
     def __init__(
         self,
@@ -107,6 +117,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_timer: asyncio.TimerHandle | None = None
         self._verdict: Verdict | None = None
+        self._caller: Principal | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base
@@ -171,6 +182,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._stop(verdict)
         self.scope["state"]["principal"] = self._principal()
         super().on_headers_complete()
+        # The answer to this request is made later, and this is still its scope.
+        self.scope["state"]["push"] = functools.partial(_push, self.cycle)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -187,8 +200,12 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _principal(self) -> Principal | None:
+        if self._caller is not None:
+            return self._caller
         try:
-            return type(self).identify(self.transport, self.headers)
+            found = type(self).identify(self.transport, self.headers)
+            self._caller = found if self.for_good else None
+            return found
         except UnauthorizedError as error:
             event("warning", "caller.unidentified", reason=str(error))
             return None

@@ -84,7 +84,8 @@ class Listener:
             InvalidRequestError: Something else than a socket is there.
         """
         listening = _bind(path)
-        protocol = _protocol(lambda transport, _headers: of_socket(transport.get_extra_info("socket")))
+        # The kernel notes who calls when the connection is made, and never again.
+        protocol = _protocol(lambda transport, _headers: of_socket(transport.get_extra_info("socket")), for_good=True)
         loop = asyncio.get_running_loop()
         self._servers.append(await loop.create_unix_server(self._factory(protocol), sock=listening, backlog=BACKLOG))
         self._files.append((path, os.stat(path).st_ino))
@@ -234,8 +235,9 @@ def of_token(headers: list[tuple[bytes, bytes]], token: bytes) -> Principal | No
     return Principal(kind="token", id="api") if hmac.compare_digest(brought, token) else None
 
 
-def _protocol(identify: object) -> type[GuardedProtocol]:
-    return type("IdentifyingProtocol", (GuardedProtocol,), {"identify": staticmethod(identify)})  # type: ignore[arg-type]
+def _protocol(identify: object, *, for_good: bool = False) -> type[GuardedProtocol]:
+    named = {"identify": staticmethod(identify), "for_good": for_good}  # type: ignore[arg-type]
+    return type("IdentifyingProtocol", (GuardedProtocol,), named)
 
 
 def _bind(path: pathlib.Path) -> socket.socket:

@@ -17,7 +17,6 @@ REFUSED = "refused"
 DIGITS = 12
 _MAX_TEXT = 400
 _MAX_CHANGES = 200
-_FIRST_STEP = 1024
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,14 +86,29 @@ def build(entry: Entry, number: int) -> AuditRecord:
 
 def next_number(tx: ReadTx) -> int:
     """Return the first sequence number that is not taken; numbers have no gaps, so this needs few reads."""
-    step, low = _FIRST_STEP, 0
-    while _taken(tx, low + step):
-        low, step = low + step, step * 2
-    high = low + step
+    low = high = _LAST.number
+    step = 1
+    if low and not _taken(tx, low):
+        while low and not _taken(tx, low):
+            low, high, step = max(0, low - step), low, step * 2
+    else:
+        while _taken(tx, high := low + step):
+            low, step = high, step * 2
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if _taken(tx, middle) else (low, middle)
+    _LAST.number = high
     return high
+
+
+class _Last:
+    """Where the search for the next number ended last, in whatever store: where to begin, never what to believe."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+
+_LAST = _Last()
 
 
 def _taken(tx: ReadTx, number: int) -> bool:

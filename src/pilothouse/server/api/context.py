@@ -13,8 +13,10 @@ from pilothouse.governance.secrets.seal import Vault
 from pilothouse.ids import Ids
 from pilothouse.link.credentials import Credentials
 from pilothouse.model.api import Finding, StoreMember
+from pilothouse.server.api import sse
 from pilothouse.server.cluster.founding import Founded
 from pilothouse.server.commits import Commits
+from pilothouse.server.fan import Fan, Told
 from pilothouse.server.sessions.registry import Nodes
 from pilothouse.store.interface import Leader, Store
 
@@ -71,6 +73,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         credentials: Where this machine keeps its key and certificates, or None if nowhere.
         guesses: Who brought wrong join tokens lately.
         refusals: How many wrong ones were put on record lately, whoever brought them.
+        events: Those who watch what happens.
         founded: Told once this machine's certificate is there after a cluster was made of the platform.
     """
 
@@ -91,3 +94,4 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     guesses: Limiter = msgspec.field(default_factory=Limiter)
     refusals: Limiter = msgspec.field(default_factory=lambda: Limiter(wrong=MOST_RECORDED))
     founded: Callable[[Founded], None] = lambda _founded: None
+    events: Fan = msgspec.field(default_factory=lambda: Fan(Told(sse.events)))

@@ -29,6 +29,7 @@ RETRY_AFTER_SECONDS = b"2"
 NOBODY = Principal(kind="nobody")
 JSON = "application/json"
 PRINCIPAL = "principal"
+PUSH = "push"
 _ID = "id"
 _NOUN = 2
 """The first segments of a path that are the same for every route of a noun: the version and the noun."""
@@ -199,7 +200,9 @@ class _Request:
         self.method: str = scope["method"]
         self.raw_path: bytes = scope.get("raw_path") or str(scope["path"]).encode("utf-8", "surrogatepass")
         self.query_string: bytes = scope.get("query_string", b"")
-        self.claimed: Principal | None = (scope.get("state") or {}).get(PRINCIPAL)
+        state = scope.get("state") or {}
+        self.claimed: Principal | None = state.get(PRINCIPAL)
+        self.push: Callable[[bytes], bool] | None = state.get(PUSH)
         self.principal: Principal = NOBODY
         self.client = str((scope.get("client") or ("",))[0] or "")
         self.status = 0
@@ -281,19 +284,19 @@ class _Request:
 
     async def send_stream(self, stream: Stream, closing: asyncio.Event) -> None:
         """Send an answer as it comes into being, until it is complete, the reader leaves or the server stops."""
-        sending = asyncio.Lock()
-
-        async def write(chunk: bytes) -> None:
-            # The answer begins with its first byte: an error before that is still an answer of its own.
-            async with sending:
-                if not self.status:
-                    await self._start(200, stream.media_type, ((b"x-accel-buffering", b"no"),))
-                await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-
+        write = _Writing(self, stream.media_type)
         await _until_over(stream.run(write), self._left(), closing)
         if not self.status:
             await write(b"")
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def begin_stream(self, media_type: str) -> None:
+        """Send the head of a streamed answer."""
+        await self._start(200, media_type, ((b"x-accel-buffering", b"no"),))
+
+    async def send_some(self, chunk: bytes) -> None:
+        """Send a part of a streamed answer."""
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
 
     async def _left(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -309,6 +312,26 @@ class _Request:
             *extra,
         ]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+class _Writing:
+    """Keeps `route.Write` for one streamed answer."""
+
+    def __init__(self, request: _Request, media_type: str) -> None:
+        self._request = request
+        self._media_type = media_type
+        self._sending = asyncio.Lock()
+
+    async def __call__(self, chunk: bytes) -> None:
+        # The answer begins with its first byte: an error before that is still an answer of its own.
+        async with self._sending:
+            if not self._request.status:
+                await self._request.begin_stream(self._media_type)
+            await self._request.send_some(chunk)
+
+    def at_once(self, chunk: bytes) -> bool:
+        push = self._request.push
+        return push is not None and not self._sending.locked() and push(chunk)
 
 
 class _OverError(Exception):
@@ -331,4 +354,4 @@ async def _until_over(work: Awaitable[None], left: Awaitable[None], closing: asy
         pass  # one of the three has ended, and that is what was waited for
 
 
-__all__ = ["PRINCIPAL", "Api", "Write", "match"]
+__all__ = ["PRINCIPAL", "PUSH", "Api", "Write", "match"]

@@ -9,12 +9,11 @@ from pilothouse.governance.identity.permissions import Permission
 from pilothouse.model.api import EventView, Page
 from pilothouse.server.api import sse
 from pilothouse.server.api.route import EVENT_STREAM, AppPaged, Call, Query, Route, Stream, Write
+from pilothouse.server.fan import Watcher
 from pilothouse.server.history import events_of
-from pilothouse.store.interface import Commit, Store
+from pilothouse.store.interface import Store
 
 BATCH = 500
-KEPT = 64
-"""So many commits are kept as they are told; a watcher that is further behind makes them anew."""
 _Revision = Annotated[int, msgspec.Meta(ge=0, le=2**62, description="Only events of commits after this revision")]
 
 
@@ -29,30 +28,6 @@ class EventsWatch(Query, frozen=True, kw_only=True):
 
     since: _Revision | None = None
     app: Annotated[str, msgspec.Meta(max_length=63, description="Only of this app")] = ""
-
-
-class _Told:
-    """The newest commits as their watchers are told them: made once, however many watch."""
-
-    def __init__(self) -> None:
-        self._kept: dict[int, tuple[Commit, tuple[tuple[str, bytes], ...]]] = {}
-
-    def of(self, commit: Commit) -> tuple[tuple[str, bytes], ...]:
-        """Return the events of *commit*, each with its app and as it is written."""
-        known = self._kept.get(id(commit))
-        if known is not None:
-            return known[1]
-        told = tuple(
-            (one.app, sse.message("event", one, id=f"{one.revision}.{one.index}")) for one in events_of(commit)
-        )
-        # The commit is kept as well, so that no other can have its identity meanwhile.
-        self._kept[id(commit)] = (commit, told)
-        if len(self._kept) > KEPT:
-            del self._kept[next(iter(self._kept))]
-        return told
-
-
-_TOLD = _Told()
 
 
 async def list_events(call: Call[EventsQuery, None]) -> Page[EventView]:
@@ -76,23 +51,25 @@ async def watch_events(call: Call[EventsWatch, None]) -> Stream:
     store, asked = call.context.store, call.query
     since = await store.view(lambda tx: tx.revision) if asked.since is None else asked.since
 
+    fan, commits = call.context.events, call.context.commits
+
     async def run(write: Write) -> None:
         seen = since
-        waiter = call.context.commits.waiter()
+        # Headers at once, so that the reader knows it is connected before anything happens.
+        await write(sse.KEEP_ALIVE)
+        watcher = Watcher(asked.app, write.at_once)
         try:
-            # Headers at once, so that the reader knows it is connected before anything happens.
-            await write(sse.KEEP_ALIVE)
             while True:
-                if not await waiter.changed(sse.KEEP_ALIVE_SECONDS):
+                while missed := await store.history(seen, BATCH):
+                    for text in fan.told.texts(missed, asked.app):
+                        await write(text)
+                    seen = missed[-1].revision
+                fan.step_in(commits, watcher, seen)
+                while not await watcher.out_of_step(sse.KEEP_ALIVE_SECONDS):
                     await write(sse.KEEP_ALIVE)
-                    continue
-                while commits := await store.history(seen, BATCH):
-                    for app, text in (each for commit in commits for each in _TOLD.of(commit)):
-                        if asked.app in {"", app}:
-                            await write(text)
-                    seen = commits[-1].revision
+                seen = watcher.seen
         finally:
-            call.context.commits.forget(waiter)
+            fan.leave(watcher)
 
     return Stream(EVENT_STREAM, run)
 

@@ -4,7 +4,7 @@ Every route names the permission it needs; there is no default, so a route witho
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -22,7 +22,20 @@ EVENT_STREAM = "text/event-stream"
 LINES = "application/x-ndjson"
 BYTES = "application/octet-stream"
 
-Write = Callable[[bytes], Awaitable[None]]
+
+class Write(Protocol):
+    """How a streamed answer is written."""
+
+    async def __call__(self, chunk: bytes) -> None:
+        """Send *chunk* once the reader has taken enough of what came before."""
+        ...
+
+    def at_once(self, chunk: bytes) -> bool:
+        """Send *chunk* and return True if the reader took all that came before, else send nothing and return False.
+
+        Not in the middle of another call; False is also returned where the connection cannot tell.
+        """
+        ...
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
