@@ -49,7 +49,11 @@ class Platform:
         host.proxies.append(self.directory / "run" / "proxy")
         self.socket = self.directory / "run" / "api.sock"
         self.environment = {
-            **{key: os.environ[key] for key in ("PATH", "LANG", "PYTHONPATH") if key in os.environ},
+            **{
+                key: os.environ[key]
+                for key in ("PATH", "LANG", "PYTHONPATH", "PYTHONPYCACHEPREFIX")
+                if key in os.environ
+            },
             "HOME": str(self.directory),
             "PYTHONPATH": str(ROOT / "src"),
             "PILOTHOUSE_DATA": str(self.directory / "data"),

@@ -11,6 +11,8 @@ SOURCE = ROOT / "src" / "pilothouse"
 MODULES = sorted(SOURCE.rglob("*.py"))
 MAX_LINES = 400
 MAX_CLASS_LINES = 300
+SUFFIXES = {".py", ".md", ".toml", ".yml", ".yaml", ".sh"}
+NOT_OURS = {".venv", ".cache", ".git"}
 ONLY_READERS = {
     # The guard runs by itself and imports nothing of ours.
     "time": {"clock.py", "log.py", "agent/guard/guard.py"},
@@ -24,50 +26,79 @@ def _name(path):
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_every_module_says_what_it_is_and_stays_small(path):
-    text = path.read_text()
-    assert ast.get_docstring(ast.parse(text)), "give the module a docstring"
-    assert len(text.splitlines()) <= MAX_LINES, "split it by what changes together"
+@pytest.fixture(scope="module")
+def trees():
+    """Every module, read once."""
+    return {str(path.relative_to(SOURCE)): ast.parse(path.read_text()) for path in MODULES}
 
 
-def test_classes_stay_small():
+def test_every_module_says_what_it_is(trees):
+    assert [name for name, tree in trees.items() if not ast.get_docstring(tree)] == [], "give it a docstring"
+
+
+def test_every_module_stays_small():
+    too_long = [_name(path) for path in MODULES if len(path.read_text().splitlines()) > MAX_LINES]
+    assert too_long == [], "split it by what changes together"
+
+
+def test_classes_stay_small(trees):
     too_long = [
-        f"{_name(path)}: {node.name}"
-        for path in MODULES
-        for node in ast.walk(ast.parse(path.read_text()))
+        f"{name}: {node.name}"
+        for name, tree in trees.items()
+        for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef) and (node.end_lineno or 0) - node.lineno > MAX_CLASS_LINES
     ]
     assert too_long == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_time_and_chance_are_arguments(path):
-    relative = str(path.relative_to(SOURCE))
-    imported = {
-        alias.name.split(".")[0]
-        for node in ast.walk(ast.parse(path.read_text()))
+def test_time_and_chance_are_arguments(trees):
+    imported = [
+        (name, alias.name.split(".")[0])
+        for name, tree in trees.items()
+        for node in ast.walk(tree)
         if isinstance(node, ast.Import)
         for alias in node.names
-    }
-    assert [name for name, readers in ONLY_READERS.items() if name in imported and relative not in readers] == []
+    ]
+    assert [(name, each) for name, each in imported if name not in ONLY_READERS.get(each, {name})] == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_tasks_are_started_only_in_groups_and_no_exception_is_swallowed(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "create_task":
-            owner = node.func.value
-            assert not (isinstance(owner, ast.Name) and owner.id == "asyncio"), f"line {node.lineno}: use a TaskGroup"
-        if isinstance(node, ast.ExceptHandler) and node.type is not None:
-            broad = isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"}
-            silent = all(isinstance(line, ast.Pass) for line in node.body)
-            assert not (broad and silent), f"line {node.lineno}: say what you expect, or log it"
+def test_tasks_are_started_only_in_groups(trees):
+    bare = [
+        f"{name}:{node.lineno}"
+        for name, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "create_task"
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "asyncio"
+    ]
+    assert bare == [], "use a TaskGroup"
+
+
+def test_no_exception_is_swallowed(trees):
+    swallowed = [
+        f"{name}:{node.lineno}"
+        for name, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler)
+        and isinstance(node.type, ast.Name)
+        and node.type.id in {"Exception", "BaseException"}
+        and all(isinstance(line, ast.Pass) for line in node.body)
+    ]
+    assert swallowed == [], "say what you expect, or log it"
+
+
+def _files(directory):
+    for path in directory.iterdir():
+        if path.is_file():
+            yield path
+        elif path.is_dir() and path.name not in NOT_OURS:
+            yield from _files(path)
 
 
 def test_nothing_in_the_tree_names_a_private_path():
-    looked_at = [p for p in ROOT.rglob("*") if p.suffix in {".py", ".md", ".toml", ".yml", ".yaml", ".sh"}]
-    mine = [p for p in looked_at if not {".venv", ".cache", ".git"} & set(p.relative_to(ROOT).parts)]
     private = re.compile(r"/(?:work|root|home/[a-z]+)/")
     allowed = {pathlib.Path(__file__)}
-    assert [_name(p) for p in mine if p not in allowed and private.search(p.read_text(errors="replace"))] == []
+    mine = [path for path in _files(ROOT) if path.suffix in SUFFIXES and path not in allowed]
+    assert [_name(path) for path in mine if private.search(path.read_text(errors="replace"))] == []

@@ -3,9 +3,10 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.linearizability import LOST, AppendList, History, Operation, Register, by_trying_every_order, check
 
 
@@ -84,13 +85,13 @@ KINDS = st.sampled_from([("read", "write", "cas"), ("read", "write")])
 
 
 @given(seed=st.integers(0, 10**6), size=st.integers(1, 60), kinds=KINDS)
-@settings(max_examples=100)
+@examples(100)
 def test_whatever_happened_is_accepted(seed, size, kinds):
     assert check(Register, happened(random.Random(seed), size, kinds)).ok
 
 
 @given(seed=st.integers(0, 10**6), kinds=KINDS)
-@settings(max_examples=200)
+@examples(200)
 def test_it_says_what_trying_every_order_says(seed, kinds):
     chance = random.Random(seed)
     history = happened(chance, 5, kinds)

@@ -182,7 +182,8 @@ class Host(EngineHost):
     @property
     def environment(self):
         """What a command in the host has: nothing that would lead it away from the default places."""
-        kept = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
+        passed_on = ("PATH", "LANG", "PYTHONPYCACHEPREFIX")
+        kept = {key: os.environ[key] for key in passed_on if key in os.environ}
         return {**kept, "HOME": "/root", "PYTHONPATH": str(ROOT / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
 
     @property

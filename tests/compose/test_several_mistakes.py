@@ -2,11 +2,12 @@
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pilothouse.compose.load import LoadOptions, load
 from pilothouse.errors import InvalidManifestError
+from tests.examples import examples
 
 MISTAKEN = """\
 services:
@@ -100,7 +101,7 @@ IMAGES = {"a": {"image": "x"}, "b": {"image": "y", "labels": {"k": "v"}}, "c": {
 
 
 @given(chosen=st.sets(st.tuples(st.sampled_from(sorted(IMAGES)), st.sampled_from(sorted(MUTATIONS))), min_size=1))
-@settings(max_examples=20, deadline=None)
+@examples(20, deadline=None)
 def test_every_one_of_several_mistakes_is_reported_and_nothing_else(chosen, tmp_path_factory):
     services = {name: dict(service) for name, service in IMAGES.items()}
     for name, key in sorted(chosen):

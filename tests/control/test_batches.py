@@ -3,7 +3,7 @@
 import collections
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -19,6 +19,7 @@ from pilothouse.model.placement import Affinity, Packing, Placement, Preference,
 from pilothouse.model.spec import Resources, TaskSpec
 from pilothouse.model.states import TaskState
 from tests.control.reference import Reference
+from tests.examples import examples
 
 ZONE = "node.labels.zone"
 
@@ -240,7 +241,7 @@ def services(draw, names=("db", "web", "job", "api"), bonds=True):
     return found
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(fleets(), services(), st.randoms(use_true_random=False))
 def test_every_rule_holds_and_nothing_waits_that_a_node_suits(nodes, pending, random):
     random.shuffle(pending)
@@ -252,7 +253,7 @@ def test_every_rule_holds_and_nothing_waits_that_a_node_suits(nodes, pending, ra
         assert not any(after.suits(task, each) for each in nodes), why
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(fleets(), services(bonds=False))
 def test_no_value_of_a_level_is_short_of_tasks_that_it_could_have(nodes, pending):
     outcome = decide(nodes, pending)
@@ -262,7 +263,7 @@ def test_no_value_of_a_level_is_short_of_tasks_that_it_could_have(nodes, pending
             assert after.skew(task, ZONE) == []
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(fleets(), services(names=("web",), bonds=False), st.integers(0, 5))
 def test_one_service_is_divided_as_one_by_one(nodes, pending, before):
     pending = [replace(t, spec=replace(t.spec, placement=replace(t.spec.placement, preferences=(), packing=None)))

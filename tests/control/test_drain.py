@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -18,6 +18,7 @@ from pilothouse.store.memory import MemoryStore
 from pilothouse.supervise import run_term
 from tests.control.moving import database, running, world_of
 from tests.control.world import node, spec
+from tests.examples import examples
 from tests.scenarios.simulation import JumpingClock
 
 DRAIN = NodeSpec(availability=Availability.DRAIN)
@@ -77,7 +78,7 @@ def test_requests_of_others_are_left_alone():
     assert requests(node(spec=DRAIN), [task], [other], 1000.0) == requests(node(), [task], [other], 1000.0)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.lists(st.sampled_from([NodeSpec(), DRAIN, EVICT, None]), max_size=8))
 def test_whatever_people_write_one_look_makes_it_so_and_a_second_changes_nothing(specs):
     live, known = tasks(replicas=3), {}

@@ -4,7 +4,7 @@ import random
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -24,6 +24,7 @@ from pilothouse.model.spec import (
 )
 from pilothouse.model.states import TaskState
 from tests.control.world import World, needs, spec
+from tests.examples import examples
 
 STEPS = (TaskState.ACCEPTED, TaskState.PREPARING, TaskState.READY, TaskState.STARTING)
 
@@ -148,14 +149,14 @@ def _every_waiting_task_says_why(world):
             assert task.placement_message
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.integers(0, 2**32))
 def test_over_random_histories_deciding_is_idempotent_and_slots_are_held_once(seed):
     _history(seed, 100, alone=True)
     _history(seed, 100)
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(st.integers(0, 2**32))
 def test_after_any_history_a_node_that_works_again_brings_every_service_to_what_it_should_be(seed):
     world, chance = _history(seed, 80)
@@ -177,7 +178,7 @@ def test_after_any_history_a_node_that_works_again_brings_every_service_to_what_
     assert world.settled()
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(st.integers(0, 2**32), st.integers(1, 12), st.sampled_from([None, 0, 1, 2, 5]), st.sampled_from(UpdateOrder))
 def test_an_update_never_has_too_many_tasks_and_never_too_few_ready_ones(seed, replicas, at_once, order):
     chance = random.Random(seed)

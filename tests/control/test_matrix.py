@@ -1,7 +1,7 @@
 """Why a task has no place, in groups and numbers; and the smallest change that is named does place it."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -14,6 +14,7 @@ from pilothouse.model.spec import Resources
 from pilothouse.model.states import TaskState
 from tests.control.test_batches import decide, node, tasks
 from tests.control.test_preemption import run
+from tests.examples import examples
 
 
 def ask(nodes, task, placed=()):
@@ -137,7 +138,7 @@ def apply(nodes, task, placed, remedy):
     return nodes, task, placed
 
 
-@settings(max_examples=120)
+@examples(120)
 @given(hopeless())
 def test_every_change_that_is_named_places_the_task_on_the_node_it_names(asked):
     nodes, task, placed = asked

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -18,6 +18,7 @@ from pilothouse.model.spec import UpdateOrder, UpdatePolicy
 from pilothouse.model.states import TaskState, Writer
 from tests.control.moving import world_of
 from tests.control.test_rollout_invariants import SETTLES, later, move, service
+from tests.examples import examples
 
 POLICIES = st.builds(
     UpdatePolicy,
@@ -87,7 +88,7 @@ def promised(world, replicas, width, order):
     assert sum(is_ready(task) for task in live) >= least
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.integers(0, 2**32), st.integers(1, 8), POLICIES, SETTLES, st.booleans())
 def test_a_drain_and_an_update_together_never_cost_more_than_the_update_may(seed, replicas, update, settle, updates):
     chance = random.Random(seed)
@@ -113,7 +114,7 @@ def test_a_drain_and_an_update_together_never_cost_more_than_the_update_may(seed
     assert world.settled(), "deciding twice decides nothing new"
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.integers(0, 2**32), st.integers(1, 6), POLICIES, SETTLES)
 def test_drains_that_come_and_go_at_random_leave_every_slot_with_one_task(seed, replicas, update, settle):
     chance = random.Random(seed)

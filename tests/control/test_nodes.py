@@ -4,7 +4,7 @@ import itertools
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -20,6 +20,7 @@ from pilothouse.control.nodes.timers import (
 )
 from pilothouse.model.node import NodeSpec, NodeState
 from tests.control.detector import Bench, lossy
+from tests.examples import examples
 
 READY, SUSPECT, DOWN, UNKNOWN = NodeState.READY, NodeState.SUSPECT, NodeState.DOWN, NodeState.UNKNOWN
 MANY = tuple(f"n{number}" for number in range(9))
@@ -236,7 +237,7 @@ def test_a_line_that_comes_and_goes_costs_at_most_one_move_for_each_hold():
     assert len(times) <= 12
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     st.lists(
         st.tuples(st.floats(0.1, 20), st.booleans(), st.floats(0, 9), st.booleans(), st.floats(0, 9)), max_size=30

@@ -1,7 +1,7 @@
 """Who has to go for whom, and that the room goes to whom it was taken for."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -13,6 +13,7 @@ from pilothouse.model.placement import PREEMPTION_GAP
 from pilothouse.model.states import TaskState
 from tests.control.reference import Reference
 from tests.control.test_batches import node, tasks
+from tests.examples import examples
 
 
 def run(made, *nodes, created_at=0.0):
@@ -115,7 +116,7 @@ def test_a_claim_on_a_node_that_takes_no_tasks_any_more_is_given_up():
     assert second != first
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     st.lists(st.tuples(st.integers(1, 3), st.sampled_from([100, 300, 500, 700]), st.booleans()), max_size=8),
     st.integers(1, 6),

@@ -1,6 +1,6 @@
 """Moves make things better, stay within the budget, and come one at a time over the hour."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -14,6 +14,7 @@ from tests.control.reference import Reference
 from tests.control.test_batches import ZONE, node, tasks
 from tests.control.test_preemption import run
 from tests.control.test_scheduler import Stage
+from tests.examples import examples
 
 
 def moves(nodes, placed, budget=10, taken=()):
@@ -52,7 +53,7 @@ def test_what_may_not_be_moved_stays():
     assert moves(nodes, run(tasks("web", 6, cpu=1, packing=Packing.PACK), "a")) == []
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 3)), max_size=12), st.integers(0, 4))
 def test_moves_keep_every_rule_and_a_second_look_after_all_of_them_finds_none(where, budget):
     nodes = [node(f"n{number}", zone, cpu=12) for number, zone in enumerate("aabc")]

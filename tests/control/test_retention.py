@@ -1,6 +1,6 @@
 """Releases are kept as long as somebody may go back to them, and contents as long as a release or a task needs them."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -10,6 +10,7 @@ from pilothouse.model.objects import App, Config, Secret, Task
 from pilothouse.model.release import FileVersion, Release, ReleaseState, Traffic, file_version_id, release_id
 from pilothouse.model.spec import AppSpec, FileSpec
 from tests.control.world import World, spec
+from tests.examples import examples
 
 STATES = st.sampled_from(list(ReleaseState))
 
@@ -39,7 +40,7 @@ def left(world, kind):
 
 
 @given(st.lists(st.tuples(STATES, st.integers(0, 60)), max_size=60))
-@settings(max_examples=60)
+@examples(60)
 def test_the_newest_releases_and_those_they_go_back_to_are_kept(history):
     every = [release(n, state, min(base, n - 1)) for n, (state, base) in enumerate(history, 1)]
     kept = {each.number for each in kept_releases(every)}

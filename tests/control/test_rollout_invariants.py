@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pilothouse.control.orchestrators.rollout import parallelism
@@ -15,6 +15,7 @@ from pilothouse.model.rollout import RolloutState
 from pilothouse.model.spec import ReleasePolicy, UpdateOrder, UpdatePolicy
 from pilothouse.model.states import TaskState
 from tests.control.world import World, spec
+from tests.examples import examples
 
 CHECK = Healthcheck(test=("CMD", "true"))
 STEPS = (TaskState.ACCEPTED, TaskState.PREPARING, TaskState.READY, TaskState.STARTING)
@@ -97,7 +98,7 @@ POLICIES = st.builds(
 SETTLES = st.sampled_from([None, 0.0, 3.0])
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(st.integers(0, 2**32), st.integers(1, 8), POLICIES, SETTLES)
 def test_a_good_release_always_ends_done_and_every_slot_has_one_task_of_it(seed, replicas, update, settle):
     chance = random.Random(seed)
@@ -108,7 +109,7 @@ def test_a_good_release_always_ends_done_and_every_slot_has_one_task_of_it(seed,
     assert [task.spec.container.image for task in world.live()] == ["good:2"] * replicas
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(st.integers(0, 2**32), st.integers(1, 8), POLICIES, SETTLES)
 def test_a_bad_release_ends_failed_with_enough_old_tasks_left_and_is_undone_by_a_rollback(
     seed, replicas, update, settle
@@ -131,7 +132,7 @@ def test_a_bad_release_ends_failed_with_enough_old_tasks_left_and_is_undone_by_a
     assert kept <= {task.id for task in world.live()}, "what runs and is wanted again is left alone"
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(st.integers(0, 2**32), st.integers(1, 6), POLICIES, SETTLES)
 def test_a_release_that_overtakes_another_at_any_moment_ends_as_it_says(seed, replicas, update, settle):
     chance = random.Random(seed)

@@ -1,7 +1,7 @@
 """The scheduler's loop on a real store: what can be placed is placed, whatever wakes it, and nothing is forgotten."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -19,6 +19,7 @@ from pilothouse.model.spec import VolumeSpec
 from pilothouse.model.states import TaskState, Writer
 from pilothouse.store.memory import MemoryStore
 from tests.control.test_batches import node, tasks
+from tests.examples import examples
 
 
 class Clock:
@@ -292,7 +293,7 @@ async def happen(stage, number, what, which, size):
         await stage.rest()
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(EVENTS)
 async def test_what_can_be_placed_is_placed_after_whatever_happens(happened):
     async with Stage(node("n0", cpu=4)) as stage:

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -15,6 +15,7 @@ from pilothouse.model.objects import App, ResolvedImage, Service, Task
 from pilothouse.model.spec import Condition, Hook, Mode, Resources, TaskSpec, UpdateOrder, UpdatePolicy
 from pilothouse.model.states import TaskState, Writer
 from tests.control.world import World, needs, node, spec
+from tests.examples import examples
 
 HOOKS = (Hook(command=("migrate",)), Hook(command=("warm",), per_replica=True), Hook(command=("seed",), image="seed:1"))
 
@@ -359,7 +360,7 @@ def test_a_step_fits_where_the_tasks_fill_the_node():
     assert one_step(world.rest()).state is TaskState.RUNNING
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.integers(0, 10_000))
 def test_no_step_ever_runs_twice_for_a_fingerprint_whatever_happens(seed):
     chance = random.Random(seed)

@@ -9,7 +9,7 @@ from tests.scenarios.cluster.regressions import REGRESSIONS
 from tests.scenarios.cluster.stories import STORIES
 from tests.scenarios.cluster.world import SimCluster
 
-FAST, ALL = 10, 60
+FAST, ALL = 3, 60
 AHEAD = 1213
 """A node's wall clock is an hour ahead, and held an update up for as long."""
 SEEDS = [*range(FAST), AHEAD, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(FAST, ALL))]

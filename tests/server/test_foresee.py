@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -49,6 +49,7 @@ from pilothouse.server.deploy.pipeline import load
 from pilothouse.server.deploy.plan import Asked, Content, plan
 from pilothouse.server.deploy.prospect import rollout_order
 from tests.control.world import World, needs, spec
+from tests.examples import examples
 
 CHECK = Healthcheck(test=("CMD", "true"))
 KEEP, REPLACE, CREATE = PlannedAction.KEEP, PlannedAction.REPLACE, PlannedAction.CREATE
@@ -575,7 +576,7 @@ def fingerprints(tx):
     return {s.name: scenes.fingerprint(s) for s in scenes.services("shop") if not s.removing}
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(deployments(), deployments())
 def test_what_is_kept_has_the_same_fingerprint_and_what_is_replaced_another(first, second):
     world = deploy(World(), first)
@@ -599,7 +600,7 @@ def test_what_is_kept_has_the_same_fingerprint_and_what_is_replaced_another(firs
     assert (view.release != view.base) is (load(world, "shop").app.revision != view.base)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(deployments(), deployments())
 def test_the_tasks_that_a_plan_names_are_those_that_are_stopped(first, second):
     world = deploy(World(), first).pass_time(60)

@@ -2,11 +2,12 @@
 
 import asyncio
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pilothouse.server import merging
 from pilothouse.server.merging import Merger
+from tests.examples import examples
 from tests.server.harness import TestClock, line
 
 TIMES = st.lists(st.integers(0, 50), max_size=20).map(sorted)
@@ -33,7 +34,7 @@ async def merged(sources, *, patient=True):
     return said
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.dictionaries(st.sampled_from("abc"), TIMES, max_size=3))
 def test_every_line_comes_once_and_in_the_order_of_time(times):
     said = asyncio.run(merged({name: source(name, each) for name, each in times.items()}))

@@ -1,7 +1,7 @@
 """A deployment writes what differs and nothing else, whatever was there before."""
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pilothouse.model.objects import App, Config, Network, ResolvedImage, Secret, Service, Volume
@@ -9,6 +9,7 @@ from pilothouse.model.release import FileVersion, Release
 from pilothouse.model.spec import AppSpec, FileSpec, NetworkSpec, VolumeSpec
 from pilothouse.server.deploy.describe import Hidden
 from pilothouse.server.deploy.plan import Asked, Content, Stored, plan
+from tests.examples import examples
 from tests.server.harness import service
 
 NAMES = st.sampled_from(["a", "b", "c"])
@@ -59,7 +60,7 @@ def applied(stored, made):
     return Stored(app=app, releases=tuple(releases), versions=versions, **found)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.lists(deployments(), min_size=1, max_size=4))
 def test_after_any_history_the_stored_app_is_the_one_asked_for(history):
     stored = Stored()
@@ -84,7 +85,7 @@ def test_after_any_history_the_stored_app_is_the_one_asked_for(history):
         assert result.revision == stored.app.revision == (before.app.revision if before.app else 0) + bool(made.writes)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(deployments())
 def test_deploying_twice_writes_once(asked):
     stored = applied(Stored(), plan(Stored(), asked))
@@ -94,7 +95,7 @@ def test_deploying_twice_writes_once(asked):
     assert set(again.result.unchanged) == {s.name for s in asked.spec.services}
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(deployments())
 def test_the_record_of_a_change_shows_no_contents(asked):
     hidden = service("web", "i:1", environment={"PASSWORD": "hunter2"})

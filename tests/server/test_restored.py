@@ -1,7 +1,7 @@
 """Whatever happened since, a kept release can be restored exactly: the same fingerprints, every content it needs."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -19,6 +19,7 @@ from pilothouse.server.deploy.plan import Asked, Content, plan
 from pilothouse.server.deploy.restart import restarted
 from pilothouse.server.deploy.rollback import restored
 from tests.control.world import World
+from tests.examples import examples
 from tests.server.harness import service
 
 NAMES = ("a", "b", "c")
@@ -116,7 +117,7 @@ def few_are_kept():
         yield
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@examples(60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.lists(STEPS, max_size=14))
 def test_every_kept_release_is_restored_exactly_after_any_history(history):
     world, known, last = World(), {}, 0

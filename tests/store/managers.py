@@ -29,7 +29,7 @@ class Server:
     def start(self):
         """Start it; it answers when `answers` says so."""
         environment = {
-            **{key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ},
+            **{key: os.environ[key] for key in ("PATH", "LANG", "PYTHONPYCACHEPREFIX") if key in os.environ},
             "PYTHONPATH": str(ROOT / "src"),
             "PILOTHOUSE_DATA": str(self.directory / "data"),
             "PILOTHOUSE_RUN": str(self.directory / "run"),

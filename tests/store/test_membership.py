@@ -1,7 +1,7 @@
 """What `doctor` says of the store's members, and how what stands in the cluster is written."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -15,6 +15,7 @@ from pilothouse.store.etcd.layout import Head, Layout, commit_of, decode_head, d
 from pilothouse.store.etcd.membership import findings
 from pilothouse.store.etcd.replica import digits
 from pilothouse.store.interface import Change, Commit
+from tests.examples import examples
 
 GOOD = StoreMember(id="1", name="m1", version="3.5.29", bytes=1 << 20)
 
@@ -62,7 +63,7 @@ def test_a_lost_majority_and_an_even_number_are_said():
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30))
-@settings(max_examples=50)
+@examples(50)
 def test_what_was_committed_is_read_back_and_its_digests_follow_from_each_other(numbers):
     objects, commits = {}, []
     for revision, number in enumerate(numbers, start=1):

@@ -1,7 +1,7 @@
 """The materialised state finds by index what a scan would find, whatever was applied and undone."""
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pilothouse.model.kinds import KINDS
@@ -10,6 +10,7 @@ from pilothouse.store.conformance import sample_task
 from pilothouse.store.interface import Change
 from pilothouse.store.state import State
 from pilothouse.store.tables import BY_NAME, INDEXED, NAMES, decode, encode
+from tests.examples import examples
 
 WRITES = st.lists(
     st.tuples(st.sampled_from("abcdef"), st.sampled_from(["", "n1", "n2"]), st.booleans()), min_size=1, max_size=30
@@ -21,7 +22,7 @@ def _scan(tasks, field, value):
 
 
 @given(WRITES, st.integers(0, 29))
-@settings(max_examples=60)
+@examples(60)
 def test_an_index_finds_what_a_scan_finds_also_after_undo(writes, keep):
     state, tasks, kept = State(), {}, None
     applied = []
