@@ -298,6 +298,6 @@ async def test_a_clock_that_is_wrong_is_called_that(manager, joiner, tmp_path):
     ahead.link.parent.mkdir()
     ahead.keep(made.authorities, made.certificate, request.key)
     async with manager.listening(credentials=ahead):
-        with pytest.raises(ServerUnavailableError, match="set the clocks of both"):
+        with pytest.raises(ServerUnavailableError, match="set both machines' clocks"):
             await join(manager, joiner, token)
     assert left_behind(joiner) == []

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from pilothouse.control.nodes.clocks import believed
 from pilothouse.control.nodes.decide import Moment, Stage, begin, decide
+from pilothouse.control.nodes.presence import Heard
 from pilothouse.control.nodes.timers import (
     FENCED_SECONDS,
     KILL_SECONDS,
@@ -18,6 +20,7 @@ from pilothouse.control.nodes.timers import (
     SUSPECT_SECONDS,
     hold_seconds,
 )
+from pilothouse.control.nodes.words import MANAGERS_CLOCK
 from pilothouse.model.node import NodeSpec, NodeState
 from tests.control.detector import Bench, lossy
 from tests.examples import examples
@@ -162,6 +165,52 @@ def test_pressure_keeps_new_work_away_with_the_reason():
     assert bench.nodes["n1"].message == "it gets no new tasks: the disk of the engine is 91 % full"
     bench.presence.pressure("n1", {})
     assert bench.look().nodes["n1"].ready
+
+
+CLOCK = "its clock is 1 h behind the manager's"
+
+
+def test_a_node_whose_clock_is_wrong_gets_no_new_work_and_keeps_what_it_has():
+    bench = Bench("n1", "n2", "n3").arrive("n1", "n2", "n3")
+    bench.presence.pressure("n1", {"clock": CLOCK})
+    bench.run(30, "n1", "n2", "n3")
+    assert (bench.nodes["n1"].ready, bench.nodes["n1"].state) == (False, READY)
+    assert CLOCK in bench.nodes["n1"].message
+    assert bench.nodes["n2"].ready
+    assert bench.moves == []
+
+
+def test_where_most_clocks_disagree_with_the_managers_it_is_the_managers_that_is_wrong():
+    bench = Bench("m1", "n2", "n3").arrive("m1", local=True).arrive("n2", "n3")
+    for name in ("n2", "n3"):
+        bench.presence.pressure(name, {"clock": CLOCK})
+    bench.run(4, "n2", "n3")
+    assert all(each.ready and not each.pressure for each in bench.nodes.values())
+    assert [bench.nodes[name].message for name in ("n2", "n3")] == [MANAGERS_CLOCK] * 2
+    bench.presence.pressure("n3", {"clock": CLOCK, "disk": "the disk is full"})
+    bench.run(4, "n2", "n3")
+    assert not bench.nodes["n3"].ready, "what else is wrong with a node counts"
+    bench.presence.pressure("n3", {})
+    bench.run(4, "n2", "n3")
+    assert not bench.nodes["n2"].ready, "one of three is the one that is wrong"
+    assert bench.nodes["n3"].ready
+
+
+@given(st.lists(st.sampled_from(["right", "wrong", "full", "gone"]), min_size=1, max_size=9))
+def test_never_do_more_than_half_of_the_nodes_stay_away_for_their_clocks(kinds):
+    heard = {
+        f"n{number}": Heard(
+            connected=kind != "gone",
+            pressure={"wrong": {"clock": CLOCK}, "gone": {"clock": CLOCK}, "full": {"disk": "full"}}.get(kind, {}),
+        )
+        for number, kind in enumerate(kinds)
+    }
+    found = believed(heard)
+    there = [each for each in found.values() if each.connected]
+    wrong = [each for each in there if "clock" in each.pressure]
+    assert len(wrong) <= max(1, len(there) / 2)
+    assert len(wrong) + sum(each.doubts_manager for each in there) == kinds.count("wrong")
+    assert sum("disk" in each.pressure for each in found.values()) == kinds.count("full")
 
 
 def test_too_many_nodes_lost_at_once_move_nothing_until_a_person_says_so():

@@ -73,6 +73,36 @@ async def test_nobody_gets_in_without_a_certificate_of_the_authority(tmp_path):
     assert served == []
 
 
+DAY = 86_400.0
+FUTURE = "the manager's certificate is not valid yet by this machine's clock, which says 20"
+PAST = "the manager's certificate is not valid any more by this machine's clock, which says 20"
+REFUSED = "or a clock is wrong: this machine's is the one which says 20"
+
+
+@pytest.mark.parametrize(
+    ("manager", "node", "said"), [(2 * DAY, 0, FUTURE), (-2 * DAY, 0, PAST), (0, -2 * DAY, REFUSED)]
+)
+async def test_where_a_clock_is_wrong_by_more_than_a_certificate_lasts_the_clock_is_named(
+    tmp_path, manager, node, said
+):
+    """Whose clock it is nobody can know at that moment, so both times stand there or can be read."""
+    now = SystemClock().now()
+    pki = Pki(now - 3 * DAY)
+
+    async def accept(sock):
+        await connection_over(sock, Offer(), SystemClock(), dialled=False).serve()
+
+    listener = Listener(accept, server_context(pki.credentials(tmp_path / "m1", "m1", now + manager, Role.MANAGER)))
+    address = f"127.0.0.1:{await listener.open_tcp('127.0.0.1', 0)}"
+    async with asyncio.TaskGroup() as group:
+        listening = group.create_task(listener.run())
+        with pytest.raises(SessionLostError) as refused:
+            await dial_and_serve(address, client_context(pki.credentials(tmp_path / "n1", "n1", now + node)))
+        listening.cancel()
+    assert said in str(refused.value)
+    assert "set both machines' clocks, by NTP" in str(refused.value)
+
+
 async def dial_and_serve(address, context):
     link = await dial(address, Offer(), SystemClock(), context=context, server_name=SERVER_NAME)
     await link.serve()

@@ -82,6 +82,7 @@ def test_of_a_task_on_a_silent_node_it_is_said_what_becomes_of_it_there_and_else
         ({"state": NodeState.DOWN}, "error", "pilothouse node remove"),
         ({"state": NodeState.READY, "pressure": {"disk": "full"}}, "error", "docker system df"),
         ({"state": NodeState.READY, "pressure": {"engine": "hangs"}}, "error", "restart the engine"),
+        ({"state": NodeState.READY, "pressure": {"clock": "1 h behind"}}, "error", "chronyc makestep"),
         ({"state": NodeState.READY, "held_until": 5.0}, "warning", "comes and goes"),
     ],
 )

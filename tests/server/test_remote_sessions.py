@@ -218,6 +218,7 @@ async def test_an_agent_of_a_version_too_old_is_told_to_upgrade():
 async def test_a_beat_that_may_not_be_answered_ends_the_session():
     async with Office().running() as office, office.raw() as link:
         answer = msgspec.msgpack.decode(await link.ask(Method.BEAT.value, encode(Beat(sequence=7))), type=BeatAnswer)
+        assert answer.now == office.world.clock.now(), "a node learns how far its clock is from the manager's"
         assert answer.sequence == 7
         office.presence.give_up(["n1"])
         assert isinstance(await raised(link.ask(Method.BEAT.value, encode(Beat(sequence=8)))), SessionLostError)

@@ -50,6 +50,7 @@ class Signs:
         boottime: The clock that goes on while the machine sleeps.
         pressure: Why the node should get no more work, by kind.
         renewal_due: Called when the manager wants this node to ask for a new certificate now.
+        time_told: Called with when a beat was sent and answered, on *boottime*, and the manager's wall clock meanwhile.
     """
 
     clock: Clock
@@ -58,6 +59,7 @@ class Signs:
     boottime: Callable[[], float]
     pressure: Callable[[], Mapping[str, str]]
     renewal_due: Callable[[], None]
+    time_told: Callable[[float, float, float], None] = lambda _sent, _received, _manager: None
 
 
 class Beats:
@@ -92,6 +94,8 @@ class Beats:
             # The end of the session is told by the session; a refusal means as much as no answer.
             event("debug", "beat.unanswered", sequence=sequence, reason=str(error))
             return
+        if answer.now:
+            self._signs.time_told(sent_at, self._signs.boottime(), answer.now)
         self._heard_at = self._signs.clock.monotonic()
         self._every = answer.beat_seconds
         if not self._signs.lease.acknowledged(sent_at, answer.lease_seconds):

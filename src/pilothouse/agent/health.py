@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 
 from pilothouse import log
+from pilothouse.agent.clockwatch import ClockWatch
 from pilothouse.agent.pressure import ENGINE_SECONDS, Engine, Room, disk, engine, memory, parse_memory
 from pilothouse.agent.runtime.interface import Housed, Probed
 from pilothouse.clock import Clock
@@ -19,6 +20,8 @@ LOOK_SECONDS = 2.0
 PROBE_SECONDS = 5.0
 # The loop's clock and the boot clock do not tick together.
 SLACK_SECONDS = 0.1
+_PRECISE = frozenset({"engine", "clock"})
+"""Kinds whose sentence changes only when there is something new to say."""
 MEMINFO = pathlib.Path("/proc/meminfo")
 
 
@@ -26,7 +29,8 @@ class Health:
     """What keeps new work away from this node.
 
     Attributes:
-        pressure: Sentences by kind: "engine", "disk", "memory", "guard".
+        pressure: Sentences by kind: "engine", "disk", "memory", "clock", "guard".
+        clocks: How far this node's clock and the manager's are apart.
         changed: Called with all of them after each change.
     """
 
@@ -34,6 +38,7 @@ class Health:
         """Look at *runtime* through the powers it has; *guard* says what is wrong with the node's guard."""
         self.pressure: Mapping[str, str] = {}
         self.changed: Callable[[Mapping[str, str]], None] = lambda _: None
+        self.clocks = ClockWatch(clock)
         self._runtime = runtime
         self._guard = guard
         self._clock = clock
@@ -80,6 +85,7 @@ class Health:
 
     async def _measure(self) -> None:
         self._say("guard", self._guard())
+        self._say("clock", self.clocks.trouble())
         text = await asyncio.to_thread(MEMINFO.read_text)
         self._say("memory", memory(parse_memory(text), before="memory" in self.pressure))
         if path := await self._place():
@@ -102,7 +108,7 @@ class Health:
         # Numbers change with every look; only that it begins or ends is news.
         news = (kind in self.pressure) is not bool(sentence)
         rest = {key: text for key, text in self.pressure.items() if key != kind}
-        if news or kind == "engine":
+        if news or kind in _PRECISE:
             self.pressure = {**rest, kind: sentence} if sentence else rest
             log.event("warning" if sentence else "info", "node.pressure", kind=kind, why=sentence or "over")
             self.changed(self.pressure)

@@ -9,15 +9,15 @@ import msgspec
 
 from pilothouse.cli.client import decode
 from pilothouse.cli.transport import problem_error
+from pilothouse.clock import SystemClock
 from pilothouse.errors import ServerUnavailableError
+from pilothouse.link.tls import clock_trouble
 from pilothouse.model.addresses import split_address
 from pilothouse.model.identity import SERVER_NAME
 
 T = TypeVar("T")
 TIMEOUT_SECONDS = 20.0
 _MAX_ANSWER = 1 << 20
-_NOT_NOW = frozenset({9, 10})
-"""OpenSSL's codes for a certificate that is not valid yet, or not any more."""
 
 
 class _Connection(http.client.HTTPConnection):
@@ -69,11 +69,8 @@ def ask(
 
 
 def _why(address: str, error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _NOT_NOW:
-        return (
-            f"the certificate of the manager at {address} is not valid by this machine's clock "
-            f"({error.verify_message}): set the clocks of both, with NTP for example, and try again"
-        )
+    if trouble := clock_trouble(error, SystemClock().now()):
+        return f"no connection with {address}: {trouble}; then try again"
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"what answers at {address} is no manager of the cluster that the token is for ({error.verify_message}): "

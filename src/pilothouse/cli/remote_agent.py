@@ -74,6 +74,10 @@ def agent_loops(
     register = Register(run / GUARD)
     lease = Lease(clock, register.term)
     asks_for_renewal = asyncio.Event()
+
+    def time_told(sent: float, received: float, manager: float) -> None:
+        agent.health.clocks.told(sent, received, manager)
+
     signs = Signs(
         clock=clock,
         ids=ids,
@@ -81,6 +85,7 @@ def agent_loops(
         boottime=clock.boottime,
         pressure=lambda: agent.health.pressure,
         renewal_due=asks_for_renewal.set,
+        time_told=time_told,
     )
     link = RemoteLink(
         connect=dialler(clock, lambda: client_context(credentials)),

@@ -10,7 +10,7 @@ from pilothouse.clock import Clock
 from pilothouse.errors import SessionLostError
 from pilothouse.link.connection import Connection
 from pilothouse.link.interface import Handlers
-from pilothouse.link.tls import peer_of
+from pilothouse.link.tls import clock_trouble, peer_of, unheard
 from pilothouse.log import event
 
 HIGH_BYTES = 256 << 10
@@ -33,11 +33,13 @@ class Socket(asyncio.Protocol):
         address: Of the other end.
     """
 
-    def __init__(self, accepted: Accepted) -> None:
+    def __init__(self, accepted: Accepted, refused_by: Clock | None = None) -> None:
         self.peer: tuple[str, ...] = ()
         self.serial = ""
         self.address = ""
         self._accepted = accepted
+        self._refused_by = refused_by
+        self._heard = False
         self._transport: asyncio.Transport | None = None
         self._connection: Connection | None = None
         self._early: list[bytes] = []
@@ -62,6 +64,7 @@ class Socket(asyncio.Protocol):
         self._accepted(self)
 
     def data_received(self, data: bytes) -> None:
+        self._heard = True
         if self._connection is not None:
             self._connection.received(data)
             return
@@ -79,6 +82,9 @@ class Socket(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended = f"the connection broke ({exc})" if exc is not None else "the connection ended without a reason"
+        if self._refused_by is not None and not self._heard:
+            # With TLS 1.3 a client learns only from its first read that it was refused.
+            self._ended = unheard(self._refused_by.now())
         if self._connection is not None:
             self._connection.lost(self._ended)
 
@@ -125,7 +131,7 @@ async def dial(
     loop = asyncio.get_running_loop()
 
     def make() -> Socket:
-        return Socket(lambda _socket: None)
+        return Socket(lambda _socket: None, clock if context is not None else None)
 
     handshake, goodbye = _timeouts(context)
     name = server_name or None
@@ -150,7 +156,8 @@ async def dial(
                 ssl_shutdown_timeout=goodbye,
             )
     except (OSError, ValueError) as error:
-        raise SessionLostError(f"no session with {address}: {error or type(error).__name__}") from error
+        why = clock_trouble(error, clock.now()) or error or type(error).__name__
+        raise SessionLostError(f"no session with {address}: {why}") from error
     return connection_over(socket, handlers, clock, dialled=True)
 
 

@@ -5,6 +5,7 @@ resumed, which would skip the certificate.
 """
 
 import asyncio
+import datetime
 import os
 import ssl
 
@@ -15,6 +16,8 @@ from pilothouse.errors import InvalidRequestError
 from pilothouse.link.credentials import AUTHORITIES, CERTIFICATE, KEY, Credentials, serial_of, uri_names
 
 HANDSHAKE_SECONDS = 10.0
+_NOT_YET, _NO_MORE = 9, 10
+"""OpenSSL's codes for a certificate that is not valid yet, or not any more."""
 
 
 class Peer(msgspec.Struct, frozen=True):
@@ -94,6 +97,33 @@ def blind_context() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def clock_trouble(error: BaseException, now: float) -> str:
+    """Return what to say of a manager that was not believed because its certificate counts not yet or no more, else "".
+
+    Args:
+        error: Why the connection failed.
+        now: This machine's wall clock.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in {_NOT_YET, _NO_MORE}:
+        when = "not valid yet" if error.verify_code == _NOT_YET else "not valid any more"
+        return f"the manager's certificate is {when} by this machine's clock, {_set_clocks(now)}"
+    return ""
+
+
+def unheard(now: float) -> str:
+    """Return what to say of a manager that hung up without a word: with TLS 1.3 that may be a refused certificate."""
+    return (
+        "it hung up before it said anything; if it does not take this machine's certificate, either that has ended, "
+        "and the machine has to leave and join again, or a clock is wrong: this machine's is the one "
+        f"{_set_clocks(now)}"
+    )
+
+
+def _set_clocks(now: float) -> str:
+    stamp = f"{datetime.datetime.fromtimestamp(now, datetime.UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"which says {stamp}: set both machines' clocks, by NTP (`chronyc makestep`, `timedatectl set-ntp true`)"
 
 
 def _plain_server(credentials: Credentials, *, anonymous: bool) -> ssl.SSLContext:

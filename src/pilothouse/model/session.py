@@ -63,13 +63,20 @@ class Beat(Message, frozen=True, kw_only=True):
 
 
 class BeatAnswer(Message, frozen=True, kw_only=True):
-    """That the manager received a beat; *sequence* is the beat's; with *renew* the agent asks for a certificate now."""
+    """That the manager received a beat.
+
+    Attributes:
+        sequence: The beat's.
+        renew: The agent asks for a certificate now.
+        now: The manager's wall clock as it answered; 0.0 if it does not say.
+    """
 
     sequence: int
     epoch: int
     beat_seconds: float = 2.0
     lease_seconds: float = 8.0
     renew: bool = False
+    now: float = 0.0
 
 
 class Changes(Message, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from pilothouse.control.nodes.words import MANAGERS_CLOCK
 from pilothouse.model.api import Finding
 from pilothouse.model.node import Node, NodeState
 
@@ -47,6 +48,10 @@ def findings(
         *(disk(seen) for seen in disks),
         *(permissions(seen) for seen in files),
     ]
+    if any(node.message == MANAGERS_CLOCK for node in nodes):
+        advice = "set it on the manager that leads: 'chronyc makestep', or 'timedatectl set-ntp true'"
+        message = "most nodes' clocks agree with each other and not with the manager's"
+        found.append(Finding(level=ERROR, subject="the manager's clock", message=message, advice=advice))
     if not nodes:
         advice = "look at the server's log; is the engine running?"
         found.append(Finding(level=ERROR, subject="node", message="no node has registered yet", advice=advice))
@@ -70,6 +75,7 @@ def node_findings(node: Node, *, connected: bool) -> list[Finding]:
 _CURES = {
     "engine": "restart the engine; with live-restore on its containers run on",
     "disk": "make room: 'docker system df' says what images and volumes use",
+    "clock": "set its clock: 'chronyc makestep', or 'timedatectl set-ntp true'; what runs there is not touched",
     "memory": "stop something there, or drain the node",
     "guard": "look at the agent's log: nothing that must run only once starts there",
 }

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from msgspec.structs import replace
 
 from pilothouse.control.nodes.brake import Brake, brake, sentence, taken_over
+from pilothouse.control.nodes.clocks import believed
 from pilothouse.control.nodes.presence import Heard
 from pilothouse.control.nodes.silence import Watch, listen, lost_after
 from pilothouse.control.nodes.timers import (
@@ -98,6 +99,7 @@ def decide(
     nodes: Collection[Node], heard: Mapping[str, Heard], cluster: Cluster | None, memory: Memory, moment: Moment
 ) -> Decision:
     """Return what every node is now. Looking again at the same moment changes nothing more."""
+    heard = believed(heard)
     watch = listen(memory.watch, {node.id for node in nodes}, heard, moment.steady)
     memory = replace(memory, watch=watch)
     alone = len(nodes) == 1 and cluster is None

@@ -29,6 +29,7 @@ class Heard(Value, frozen=True, kw_only=True):
         in_a_row: Beats since the last gap, and since its session began.
         gaps: The gaps that ended of late, as (when, seconds).
         pressure: Why it should get no more work, by kind.
+        doubts_manager: Its clock and the manager's are apart, and it is the manager's that is wrong (`clocks`).
     """
 
     local: bool = False
@@ -37,6 +38,7 @@ class Heard(Value, frozen=True, kw_only=True):
     in_a_row: int = 0
     gaps: tuple[tuple[float, float], ...] = ()
     pressure: dict[str, str] = {}
+    doubts_manager: bool = False
 
 
 class Presence:

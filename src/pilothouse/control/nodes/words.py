@@ -6,6 +6,8 @@ from pilothouse.control.nodes.presence import Heard
 from pilothouse.control.nodes.timers import FENCED_SECONDS, IN_A_ROW, SUSPECT_SECONDS
 from pilothouse.model.node import NodeState
 
+MANAGERS_CLOCK = "its agent is connected; the manager's clock is wrong, by this node's and by most others'"
+
 
 def about(
     state: NodeState,
@@ -30,6 +32,8 @@ def about(
         case NodeState.UNKNOWN:
             return "its agent has not come yet"
         case NodeState.READY:
+            if heard is not None and heard.doubts_manager and not pressure and not hold_seconds:
+                return MANAGERS_CLOCK
             return _ready(pressure, hold_seconds, losses)
         case NodeState.SUSPECT:
             return _silent(local=heard is not None and heard.local, paused=paused)

@@ -158,6 +158,7 @@ class RemoteSession:
                 beat_seconds=self._beat_seconds(),
                 lease_seconds=LEASE_SECONDS,
                 renew=renewal_due,
+                now=self._kit.clock.now(),
             )
         )
 
