@@ -17,6 +17,7 @@ PilothouseError                     code    retry  HTTP  exit
     JoinRefusedError                PH113   no     403   3
     NotClusteredError               PH114   no     409   3
     HostUnfitError                  PH115   no     422   3
+    NodeRemovedError                PH116   no     401   3
   UnavailableError
     StoreUnavailableError           PH201   yes    503   2
     RuntimeUnavailableError         PH202   yes    503   2
@@ -190,6 +191,13 @@ class HostUnfitError(UserError):
     code = "PH115"
     title = "The machine cannot become a node"
     status = 422
+
+
+class NodeRemovedError(UnauthorizedError):
+    """The cluster has no such node any more: a person removed it, and nothing that runs there is anybody's."""
+
+    code = "PH116"
+    title = "The node was removed"
 
 
 class UnavailableError(PilothouseError):

@@ -4,6 +4,7 @@ import asyncio
 import os
 import pathlib
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,14 +71,18 @@ def test_a_secret_belongs_to_who_must_read_it(files, grant, user, expected):
 
 
 @root
-def test_a_secret_is_wiped_with_its_task_and_the_mount_goes_with_the_agent(tmp_path):
+def test_a_secret_is_wiped_with_its_task_and_the_mount_goes_with_the_last_or_the_agent(tmp_path):
     files = MemoryFiles(tmp_path / "files")
     path, _ = written(files, granted(), "")
     again, _ = written(files, granted(), "5")
     assert again == path
     assert os.stat(path).st_uid == 5, "once the container's user is known it gets the file"
+    written(files, other := msgspec.structs.replace(granted(), id="t00000000002"), "")
     files.wipe(granted().id)
     assert not os.path.exists(path)
+    assert str(tmp_path) in pathlib.Path("/proc/self/mounts").read_text()
+    files.wipe(other.id)
+    assert str(tmp_path) not in pathlib.Path("/proc/self/mounts").read_text()
     written(files, granted(), "")
     files.sweep({"t00000000002"})
     assert not os.path.exists(path)

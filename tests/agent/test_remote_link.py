@@ -2,16 +2,17 @@
 
 import asyncio
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pilothouse.agent.managers import CAP_SECONDS, Managers, wait_seconds
-from pilothouse.errors import SessionLostError
+from pilothouse.errors import NodeRemovedError, SessionLostError
 from pilothouse.ids import SeededIds
-from pilothouse.model.node import NodeDescription
+from pilothouse.model.node import Node, NodeDescription
 from pilothouse.model.objects import TaskStatus
-from pilothouse.model.states import TaskState
+from pilothouse.model.states import TaskState, Writer
 from pilothouse.model.wire import TaskReport
 from tests.server.agents import Office, until
 from tests.server.harness import service, shop
@@ -71,7 +72,6 @@ async def test_what_the_node_is_is_said_again_in_every_session():
         import msgspec
 
         from pilothouse.model.node import Node
-        from pilothouse.model.states import Writer
 
         await office.world.store.update(
             Writer.AGENT,
@@ -111,6 +111,25 @@ async def test_a_dropped_session_ends_the_assignments_and_the_next_one_begins_wh
                 await anext(stream)
             await until(lambda: link.lease.begun == 2, "the next session begins")
             assert len((await anext(link.assignments())).tasks) == 1
+
+
+async def test_an_agent_whose_node_was_removed_ends_instead_of_coming_again():
+    async with Office().running() as office, office.agent() as link:
+        await until(lambda: link.connected, "it has a session")
+        await office.world.store.update(Writer.API, lambda tx: tx.delete(tx.get(Node, "n1")))
+        with pytest.raises(NodeRemovedError, match="n1 was removed from the cluster"):
+            await link.running
+
+
+async def test_an_agent_whose_certificate_was_taken_back_comes_again_and_ends_nothing():
+    async with Office().running() as office, office.agent() as link:
+        await until(lambda: link.connected, "it has a session")
+        await office.world.store.update(
+            Writer.API, lambda tx: tx.put(msgspec.structs.replace(tx.get(Node, "n1"), certificates=()))
+        )
+        dialled = len(link.addresses)
+        await until(lambda: len(link.addresses) > dialled + 1, "it goes on trying")
+        assert not link.running.done()
 
 
 def test_waits_grow_and_are_spread_over_their_whole_length():

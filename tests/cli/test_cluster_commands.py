@@ -228,6 +228,19 @@ def test_a_manager_leaves_only_by_force(here, command, tmp_path):
     assert command("leave", "--force").code == 0
 
 
+def test_a_machine_whose_engine_does_not_answer_stays_a_member_until_told_to_keep_what_runs(
+    here, command, tmp_path, monkeypatch
+):
+    data = joined(tmp_path)
+    monkeypatch.setenv("PILOTHOUSE_ENGINE", str(tmp_path / "none.sock"))
+    (data / "installation-id").write_text("i00000000001\n")
+    failed = command("leave")
+    assert (failed.code, "--keep-running" in failed.err) == (2, True)
+    assert membership.load(data) is not None
+    assert "nobody looks after them" in command("leave", "--keep-running").out
+    assert membership.load(data) is None
+
+
 def test_a_machine_in_no_cluster_runs_no_agent(here, command):
     done = command("agent", "run")
     assert (done.code, "PH114" in done.err) == (3, True)

@@ -173,11 +173,12 @@ class Office:
         )
         made.addresses, made.links, made.down = [], [], False
         made.lease, made.remembered = signs.lease, remembered
-        running = self.group.create_task(made.run(services or SimulatedNode()))
+        made.running = asyncio.ensure_future(made.run(services or SimulatedNode()))
         try:
             yield made
         finally:
-            running.cancel()
+            made.running.cancel()
+            await asyncio.wait([made.running])
 
 
 async def say_hello(link, incarnation, epoch=0, protocol=PROTOCOL):

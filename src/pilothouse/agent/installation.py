@@ -4,12 +4,20 @@ import pathlib
 
 from pilothouse.ids import Ids
 
+FILE = "installation-id"
+
+
+def known_id(data_directory: pathlib.Path) -> str:
+    """Return the id of the installation that keeps its state in *data_directory*, "" if no agent ever ran on it."""
+    path = data_directory / FILE
+    return path.read_text().strip() if path.exists() else ""
+
 
 def installation_id(data_directory: pathlib.Path, ids: Ids) -> str:
     """Return the id of the installation that keeps its state in *data_directory*; made once and kept there."""
-    path = data_directory / "installation-id"
-    if path.exists() and (known := path.read_text().strip()):
+    if known := known_id(data_directory):
         return known
+    path = data_directory / FILE
     data_directory.mkdir(parents=True, exist_ok=True)
     chosen = ids.new()
     part = path.with_suffix(".part")

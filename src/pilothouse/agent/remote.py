@@ -16,7 +16,7 @@ from pilothouse.agent.beats import Beats, Signs
 from pilothouse.agent.managers import Managers, wait_seconds
 from pilothouse.agent.offering import Answerer, offer
 from pilothouse.clock import Clock
-from pilothouse.errors import NodeUnavailableError, NotLeadingError, PilothouseError, SessionLostError
+from pilothouse.errors import NodeRemovedError, NodeUnavailableError, NotLeadingError, PilothouseError, SessionLostError
 from pilothouse.link.interface import Handlers, Link
 from pilothouse.link.sockets import dial
 from pilothouse.log import event
@@ -84,12 +84,18 @@ class RemoteLink:
         return self._link is not None
 
     async def run(self, services: Answerer) -> None:
-        """Have a session for ever; *services* answer what the manager asks."""
+        """Have a session for ever; *services* answer what the manager asks.
+
+        Raises:
+            NodeRemovedError: The manager that leads says that this node is none of the cluster any more.
+        """
         failures = 0
         while True:
             address = self._managers.next(self._signs.ids.fraction())
             try:
                 served = await self._session(address, offer(services))
+            except NodeRemovedError:
+                raise
             except PilothouseError as error:
                 served = False
                 event("debug" if failures else "warning", "session.failed", manager=address, reason=str(error))

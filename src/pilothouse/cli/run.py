@@ -25,6 +25,7 @@ from pilothouse.backoff import delay_seconds
 from pilothouse.cli import membership
 from pilothouse.cli.backend import Backend
 from pilothouse.cli.doors import Doors
+from pilothouse.cli.emptying import empty_removed
 from pilothouse.cli.notify import notify
 from pilothouse.cli.opening import open_patiently
 from pilothouse.cli.pidfile import PidFile
@@ -33,6 +34,7 @@ from pilothouse.cli.remote_agent import agent_loops
 from pilothouse.clock import Clock, SystemClock
 from pilothouse.errors import (
     InvalidRequestError,
+    NodeRemovedError,
     PilothouseError,
     ServerUnavailableError,
     TermOverError,
@@ -93,6 +95,9 @@ async def _serve(places: Places, engine: str, notify_socket: str, tcp: TcpPlace 
         term = Term(places, engine, clock, ids, notify_socket, tcp)
         error = await term.run(asked)
         if error is None:
+            break
+        if isinstance(error, NodeRemovedError):
+            await empty_removed(places, engine, clock, ids, asked, str(error))
             break
         deaths = 1 if clock.monotonic() - begun > _YOUNG_SECONDS else deaths + 1
         if not term.opened or deaths >= _TERMS:

@@ -16,12 +16,13 @@ from pilothouse.agent.runtime.docker.engine import DockerEngine
 from pilothouse.backoff import delay_seconds
 from pilothouse.cli import membership
 from pilothouse.cli.agent_process import ready_file
+from pilothouse.cli.emptying import empty_removed
 from pilothouse.cli.notify import notify
 from pilothouse.cli.pidfile import PidFile
 from pilothouse.cli.places import Places, engine_socket
 from pilothouse.cli.remote_agent import agent_loops
 from pilothouse.clock import Clock, SystemClock
-from pilothouse.errors import NotClusteredError
+from pilothouse.errors import NodeRemovedError, NotClusteredError
 from pilothouse.ids import Ids, SystemIds
 from pilothouse.supervise import run_term
 
@@ -35,6 +36,7 @@ def main(places: Places, environment: Mapping[str, str]) -> None:
 
     Raises:
         NotClusteredError: This machine joined no cluster.
+        NodeRemovedError: It was removed from its cluster; what ran here was stopped and removed.
         ConflictError: A server or another agent runs in this run directory.
     """
     os.umask(0o022)
@@ -48,26 +50,35 @@ def main(places: Places, environment: Mapping[str, str]) -> None:
 
 
 async def _serve(places: Places, engine: str, notify_socket: str) -> None:
-    """Run terms until somebody asks the process to end."""
+    """Run terms until somebody asks the process to end, or the machine is removed from its cluster."""
     clock, ids = SystemClock(), SystemIds()
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, asked.set)
     log.event("info", "agent.starting", data=places.data, engine=engine, pid=os.getpid())
-    deaths = 0
-    while not asked.is_set():
+    deaths, removed = 0, ""
+    while not asked.is_set() and not removed:
         begun = clock.monotonic()
         try:
             await _term(places, engine, clock, ids, notify_socket, asked)
+        except* NodeRemovedError as group:
+            removed = str(_leaf(group))
         except* Exception as group:
             deaths = 1 if clock.monotonic() - begun > _YOUNG_SECONDS else deaths + 1
             if deaths >= _TERMS:
                 raise
             log.event("error", "term.died", error=repr(group.exceptions[0]), deaths=deaths)
             await clock.sleep(delay_seconds(deaths, fraction=ids.fraction(), cap=10.0))
+    if removed:
+        await empty_removed(places, engine, clock, ids, asked, removed)
     notify(notify_socket, "STOPPING=1")
     log.event("info", "agent.ended", pid=os.getpid())
+
+
+def _leaf(group: BaseExceptionGroup[NodeRemovedError]) -> NodeRemovedError:
+    found = group.exceptions[0]
+    return _leaf(found) if isinstance(found, BaseExceptionGroup) else found
 
 
 async def _term(

@@ -123,15 +123,3 @@ def _stirs(cluster, before, seconds):
     with contextlib.suppress(AssertionError):
         return until(moved, "something stirs", seconds, 0.2)
     return False
-
-
-def test_a_removed_node_is_shut_out_at_once_and_can_join_anew(cluster):
-    host = cluster.hosts[2]
-    cluster.manager.pilothouse("node", "remove", host.name, "--force")
-    log = host.directory / "run" / "pilothouse" / "server.log"
-    until(lambda: "was removed from the cluster" in log.read_text(), "it is told", 5.0)
-    assert host.name not in cluster.nodes()
-    host.pilothouse("agent", "stop")
-    host.pilothouse("leave")
-    cluster.join(host)
-    cluster.wait_ready(host)

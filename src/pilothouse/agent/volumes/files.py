@@ -111,8 +111,11 @@ class MemoryFiles:
             )
 
     def wipe(self, task_id: str) -> None:
-        """Remove the files of a task; none is fine."""
-        shutil.rmtree(self._root / task_id, ignore_errors=True)
+        """Remove the files of a task, and with the last ones the mount; none is fine."""
+        if (self._root / task_id).is_dir():
+            shutil.rmtree(self._root / task_id, ignore_errors=True)
+            if not any(self._root.iterdir()):
+                self.close()
 
     def sweep(self, keep: Collection[str]) -> None:
         """Remove the files of every task that is not in *keep*."""

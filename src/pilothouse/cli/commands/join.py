@@ -14,6 +14,7 @@ from pilothouse.model.cluster import Role
 
 _JOINING = "pilothouse.cli.joining"
 _AGENT = "pilothouse.cli.agent_process"
+_EMPTYING = "pilothouse.cli.emptying"
 
 
 def _places(data: str | None, run: str | None) -> Places:
@@ -76,15 +77,27 @@ def join(*, advertise: str, as_json: bool, data: str | None, run: str | None, ad
 
 @command(
     "leave",
-    examples=[("pilothouse leave", "stop the agent and forget the cluster; containers run on")],
+    examples=[
+        ("pilothouse leave", "stop and remove what the platform runs here, and forget the cluster; volumes stay"),
+        ("pilothouse leave --keep-running", "forget the cluster, and leave the containers to themselves"),
+    ],
+    exits={
+        EXIT_DONE: "this machine is in no cluster, and nothing of the platform runs on it",
+        EXIT_FAILED: "the agent did not end, or something could not be removed: repeat it",
+        EXIT_REFUSED: "this machine is in no cluster, or is a manager",
+    },
 )
 @click.option("--force", is_flag=True, help="Although this machine is a manager.")
+@click.option("--keep-running", is_flag=True, help="Stop no container; nobody looks after them from then on.")
+@options.as_json
 @options.directories
-def leave(*, force: bool, data: str | None, run: str | None) -> None:
+def leave(*, force: bool, keep_running: bool, as_json: bool, data: str | None, run: str | None) -> None:
     """Take this machine out of its cluster.
 
-    The agent is stopped, and its key and certificates are deleted. Containers run on: drain the node first
-    (`pilothouse node drain NODE` on a manager) to have its work elsewhere, and remove it there afterwards.
+    The agent is stopped; then what the platform runs here is stopped (10 seconds each to end) and removed with its
+    networks, its proxy and its guard. Named volumes stay. At last the machine's key and certificates are deleted. Drain
+    the node first (`pilothouse node drain NODE` on a manager) to have its work elsewhere before it ends here, and
+    remove it there afterwards.
     """
     found = _places(data, run)
     known = membership.load(found.data)
@@ -96,5 +109,12 @@ def leave(*, force: bool, data: str | None, run: str | None) -> None:
             f"{known.node_id}), then `pilothouse leave --force` here"
         )
     lifecycle.stop(found)
+    emptying = importlib.import_module(_EMPTYING)
+    emptied = None if keep_running else emptying.empty_machine(found)
     importlib.import_module(_JOINING).undo(found)
-    output.line(f"left the cluster; on a manager: pilothouse node remove {known.node_id}")
+    if as_json:
+        output.json({"node_id": known.node_id, "emptied": emptied})
+        return
+    for each in () if emptied is None else emptied.left:
+        output.note(f"! {each}: it stays")
+    output.line(f"left the cluster; {emptying.sentence(emptied)}; on a manager: pilothouse node remove {known.node_id}")

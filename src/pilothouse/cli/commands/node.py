@@ -139,12 +139,19 @@ def activate(*, as_json: bool, node_id: str) -> None:
 @options.as_json
 @click.argument("node_id", metavar="NODE")
 def remove(*, force: bool, as_json: bool, node_id: str) -> None:
-    """Remove a node from the cluster; drain it first."""
+    """Remove a node from the cluster; drain it first.
+
+    None of its certificates counts from then on. Its machine, once it hears of it, stops and removes what the platform
+    runs there, but for named volumes. What was there is made anew elsewhere 20 seconds later.
+    """
     found = _client().remove_node(node_id, force=force)
     if as_json:
         output.json(found)
     else:
-        output.line(f"removed {found.id}; on that machine: pilothouse leave")
+        output.line(
+            f"removed {found.id}; its machine stops and removes what ran there once it hears of it, volumes stay; "
+            "then, on that machine: pilothouse leave"
+        )
 
 
 @command("rotate", group=node, examples=[("pilothouse node rotate web1", "it makes a new key within seconds")])

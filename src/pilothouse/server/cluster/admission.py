@@ -5,7 +5,7 @@ TLS has already checked that it chains to an authority of the cluster. Taking th
 
 from collections.abc import Iterable
 
-from pilothouse.errors import UnauthorizedError
+from pilothouse.errors import NodeRemovedError, UnauthorizedError
 from pilothouse.governance.identity.authority.rotation import valid
 from pilothouse.model.base import Object
 from pilothouse.model.cluster import CLUSTER_ID, Cluster, ManagerMember, Role
@@ -20,6 +20,7 @@ def allowed(tx: ReadTx, serial: str, names: Iterable[str], now: float) -> Node:
     """Return the node that may open a session with a certificate of these names and this serial.
 
     Raises:
+        NodeRemovedError: There is no such node any more.
         UnauthorizedError: None may; the message is for the log and the machine's own person.
     """
     identity = identity_of(names)
@@ -28,7 +29,7 @@ def allowed(tx: ReadTx, serial: str, names: Iterable[str], now: float) -> Node:
         raise UnauthorizedError("the certificate names no node of this cluster")
     node = tx.get(Node, identity.node_id)
     if node is None:
-        raise UnauthorizedError(f"the node {identity.node_id} was removed from the cluster; {_AGAIN}")
+        raise NodeRemovedError(f"the node {identity.node_id} was removed from the cluster; {_AGAIN}")
     if not admits(node, serial, now):
         raise UnauthorizedError(f"the certificate of {node.id} has ended or was taken back; {_AGAIN}")
     if identity.role is Role.MANAGER and not is_manager(tx, node):

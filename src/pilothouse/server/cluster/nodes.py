@@ -3,11 +3,12 @@
 import msgspec
 
 from pilothouse.errors import ConflictError, InvalidRequestError, NotFoundError
+from pilothouse.governance.audit.record import DONE
 from pilothouse.model.cluster import ManagerMember, Role
 from pilothouse.model.cluster_api import NodePatch
 from pilothouse.model.labels import MAX_LABELS, check_keys, check_labels
 from pilothouse.model.node import Availability, Maintenance, Node, NodeSpec
-from pilothouse.model.objects import Task
+from pilothouse.model.objects import AuditRecord, Task
 from pilothouse.model.placement import Taint
 from pilothouse.store.interface import ReadTx, WriteTx
 
@@ -19,12 +20,24 @@ def node_of(tx: ReadTx, id: str) -> Node:
     """Return a node.
 
     Raises:
-        NotFoundError: There is none of that name.
+        NotFoundError: There is none of that name, or none any more.
     """
     found = tx.get(Node, id)
     if found is None:
+        gone = _removal(tx, id)
+        if gone is not None:
+            raise NotFoundError(
+                f"the node {id} was removed from the cluster by {gone.principal}; its machine can join again with a "
+                "new token (`pilothouse token create`)"
+            )
         raise NotFoundError(f"there is no node {id[:80]!r}; `pilothouse node ls` lists them")
     return found
+
+
+def _removal(tx: ReadTx, id: str) -> AuditRecord | None:
+    """Return the record of a node's last removal, None if there never was one."""
+    found = tx.find(AuditRecord, object=f"node/{id}")
+    return next((each for each in reversed(found) if each.action == "node.remove" and each.outcome == DONE), None)
 
 
 def changed(node: Node, patch: NodePatch, principal: str, now: float) -> Node:
