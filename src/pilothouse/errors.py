@@ -18,6 +18,7 @@ PilothouseError                     code    retry  HTTP  exit
     NotClusteredError               PH114   no     409   3
     HostUnfitError                  PH115   no     422   3
     NodeRemovedError                PH116   no     401   3
+    NotYetError                     PH117   no     409   3
   UnavailableError
     StoreUnavailableError           PH201   yes    503   2
     RuntimeUnavailableError         PH202   yes    503   2
@@ -37,6 +38,7 @@ PilothouseError                     code    retry  HTTP  exit
     InvalidTransitionError          PH901   no     500   2
     ForeignWriteError               PH902   no     500   2
   TermOverError                     PH903   yes    503   2
+  SkewError                         PH904   no     409   2
 
 A class carries its code, whether a retry can help, its HTTP status and the exit code of a command that ends with it;
 callers never parse messages. Every code has a page, docs/reference/errors/CODE.md, with cause and cure.
@@ -200,6 +202,14 @@ class NodeRemovedError(UnauthorizedError):
     title = "The node was removed"
 
 
+class NotYetError(UserError):
+    """What was asked for came with a version of Pilothouse that not every machine runs yet."""
+
+    code = "PH117"
+    title = "Not before the upgrade is finished"
+    status = 409
+
+
 class UnavailableError(PilothouseError):
     """Something outside this process did not answer in time."""
 
@@ -339,3 +349,11 @@ class TermOverError(PilothouseError):
     title = "The term is over"
     retryable = True
     status = 503
+
+
+class SkewError(PilothouseError):
+    """Two processes, or a process and a store, are of versions of Pilothouse that are more than one apart."""
+
+    code = "PH904"
+    title = "Versions too far apart"
+    status = 409

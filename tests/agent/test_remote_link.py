@@ -68,7 +68,7 @@ async def test_an_agent_comes_back_after_its_session_was_lost_and_reports_what_w
 
 async def test_what_the_node_is_is_said_again_in_every_session():
     async with Office().running() as office, office.agent() as link:
-        await link.describe(NodeDescription(version="7"))
+        await link.describe(NodeDescription(kernel="7"))
         import msgspec
 
         from pilothouse.model.node import Node
@@ -80,7 +80,7 @@ async def test_what_the_node_is_is_said_again_in_every_session():
         office.reception.close("a test cuts it")
 
         async def said():
-            return (await office.world.store.view(lambda tx: tx.get(Node, "n1"))).description.version
+            return (await office.world.store.view(lambda tx: tx.get(Node, "n1"))).description.kernel
 
         async with asyncio.timeout(10):
             while await said() != "7":  # noqa: ASYNC110 - a store has no event for it

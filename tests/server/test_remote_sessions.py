@@ -12,6 +12,7 @@ from pilothouse.errors import (
     NotLeadingError,
     PilothouseError,
     SessionLostError,
+    SkewError,
     UnauthorizedError,
 )
 from pilothouse.model.container import FileGrant
@@ -128,10 +129,13 @@ async def test_a_rogue_agent_gets_its_own_secrets_only():
 
 async def test_a_rogue_agent_cannot_describe_or_beat_for_another_node():
     async with Office().running() as office, office.raw("n2") as rogue:
-        await rogue.ask(Method.DESCRIBE.value, encode(NodeDescription(hostname="n1", version="evil")))
+        await rogue.ask(
+            Method.DESCRIBE.value, encode(NodeDescription(hostname="n1", kernel="evil", version="9", format=9))
+        )
         await rogue.ask(Method.BEAT.value, encode(Beat(sequence=1, pressure={"disk": "full"})))
         nodes = {node.id: node for node in await office.world.store.view(lambda tx: tx.find(Node))}
-        assert (nodes["n1"].description.version, nodes["n2"].description.version) == ("", "evil")
+        assert (nodes["n1"].description.kernel, nodes["n2"].description.kernel) == ("", "evil")
+        assert (nodes["n2"].description.version, nodes["n2"].description.format) == ("1", 1)  # as said with hello
         assert set(office.presence.heard()) == {"n2"}
 
 
@@ -212,7 +216,8 @@ async def test_an_agent_that_was_served_in_a_later_term_is_not_taken_back_in_tim
 async def test_an_agent_of_a_version_too_old_is_told_to_upgrade():
     async with Office().running() as office, office.raw(hello=False) as link:
         error = await raised(say_hello(link, "i1", protocol=-1))
-        assert "upgrade the agent" in str(error)
+        assert isinstance(error, SkewError)
+        assert "the agent speaks protocol -1" in str(error)
 
 
 async def test_a_beat_that_may_not_be_answered_ends_the_session():

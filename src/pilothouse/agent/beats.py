@@ -65,8 +65,12 @@ class Signs:
 class Beats:
     """The beats of one session."""
 
-    def __init__(self, link: Link, welcome: Welcome, signs: Signs) -> None:
+    def __init__(
+        self, link: Link, welcome: Welcome, signs: Signs, said: Callable[[int], None] = lambda _format: None
+    ) -> None:
+        """Make them; *said* is told the platform's format, which can be raised while a session lasts."""
         self._link = link
+        self._said = said
         self._signs = signs
         self._every = welcome.beat_seconds
         self._sequence = 0
@@ -98,6 +102,7 @@ class Beats:
             self._signs.time_told(sent_at, self._signs.boottime(), answer.now)
         self._heard_at = self._signs.clock.monotonic()
         self._every = answer.beat_seconds
+        self._said(answer.format)
         if not self._signs.lease.acknowledged(sent_at, answer.lease_seconds):
             self._link.close("the lease had ended, so this node asks again what belongs to it")
         if answer.renew:

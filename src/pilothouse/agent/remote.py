@@ -20,10 +20,21 @@ from pilothouse.errors import NodeRemovedError, NodeUnavailableError, NotLeading
 from pilothouse.link.interface import Handlers, Link
 from pilothouse.link.sockets import dial
 from pilothouse.log import event
+from pilothouse.model.format import FORMAT, fit
 from pilothouse.model.identity import SERVER_NAME
 from pilothouse.model.node import NodeDescription
 from pilothouse.model.patch import patch
-from pilothouse.model.session import PROTOCOL, Changes, Hello, Method, Renew, Renewed, Report, Welcome
+from pilothouse.model.session import (
+    PROTOCOL,
+    Changes,
+    Hello,
+    Method,
+    Renew,
+    Renewed,
+    Report,
+    Welcome,
+    check_protocol,
+)
 from pilothouse.model.skew import Codec
 from pilothouse.model.wire import Assignment, ResourceReport, TaskReport, TrafficReport
 
@@ -74,6 +85,7 @@ class RemoteLink:
         self._signs = signs
         self._version = version
         self._epoch = 0
+        self._format = 1
         self._description: NodeDescription | None = None
         self._link: Link | None = None
         self._changed = asyncio.Event()
@@ -119,21 +131,25 @@ class RemoteLink:
                 yield have
 
     async def report(self, tasks: tuple[TaskReport, ...], resources: tuple[ResourceReport, ...] = ()) -> None:
-        await self._ask(Method.REPORT, _encode(Report(tasks=tasks, resources=resources)))
+        await self._ask(Method.REPORT, self._said(Report(tasks=tasks, resources=resources)))
 
     async def describe(self, description: NodeDescription) -> None:
         self._description = description
-        await self._ask(Method.DESCRIBE, _encode(description))
+        await self._ask(Method.DESCRIBE, self._said(description))
 
     async def traffic(self, reports: tuple[TrafficReport, ...]) -> None:
         if self._link is None:
             raise SessionLostError("no manager is connected, and by the time one is, these counts are old")
-        await self._ask(Method.TRAFFIC, _encode(reports))
+        await self._ask(Method.TRAFFIC, self._said(reports))
 
     async def renew(self, request: str) -> tuple[str, str]:
         """Return a certificate for a signing request, and the authorities to trust, all as PEM (`link.renewal.Ask`)."""
         renewed = _RENEWED.decode(await self._ask(Method.RENEW, _encode(Renew(request=request))))
         return renewed.certificate, renewed.authorities
+
+    def _said(self, value: object) -> bytes:
+        """Return a message without what the platform's format does not have yet."""
+        return _encode(fit(value, self._format))
 
     async def _ask(self, method: Method, body: bytes) -> bytes:
         link = await self._any_link()
@@ -188,12 +204,19 @@ class RemoteLink:
         return served and self._signs.clock.monotonic() - begun > YOUNG_SECONDS
 
     async def _hello(self, link: Link) -> Welcome:
-        hello = Hello(protocol=PROTOCOL, version=self._version, incarnation=self.incarnation, epoch=self._epoch)
+        hello = Hello(
+            protocol=PROTOCOL,
+            version=self._version,
+            incarnation=self.incarnation,
+            epoch=self._epoch,
+            format=FORMAT,
+        )
         try:
             async with asyncio.timeout(HELLO_SECONDS):
                 welcome = _WELCOME.decode(await link.ask(Method.HELLO.value, _encode(hello)))
         except TimeoutError:
             raise SessionLostError(f"the manager did not answer hello in {HELLO_SECONDS:.0f} s") from None
+        check_protocol(welcome.protocol, "the manager")
         if not welcome.leader and welcome.epoch < self._epoch:
             raise NotLeadingError(f"term {welcome.epoch} is over; this node was served in term {self._epoch}")
         return welcome
@@ -204,14 +227,18 @@ class RemoteLink:
         self._managers.lead(welcome.leader or address)
         if not welcome.leader:
             self._epoch = welcome.epoch
+            self._speak(welcome.format)
         return not welcome.leader
+
+    def _speak(self, format: int) -> None:
+        self._format = format
 
     async def _live(self, link: Link, welcome: Welcome, serving: "asyncio.Task[str]") -> None:
         """Beat, and let the agent use the session, until it is lost."""
         self._signs.lease.begin()
         self._set(link)
         async with asyncio.TaskGroup() as group:
-            beating = group.create_task(Beats(link, welcome, self._signs).run(), name="beats")
+            beating = group.create_task(Beats(link, welcome, self._signs, self._speak).run(), name="beats")
             introducing = group.create_task(self._introduce(link), name="introduce")
             await asyncio.wait([serving])
             beating.cancel()
@@ -222,7 +249,7 @@ class RemoteLink:
         if self._description is None:
             return
         try:
-            await link.ask(Method.DESCRIBE.value, _encode(self._description))
+            await link.ask(Method.DESCRIBE.value, self._said(self._description))
         except PilothouseError as error:
             event("warning", "description.failed", reason=str(error))
 

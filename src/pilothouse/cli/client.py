@@ -7,12 +7,13 @@ from urllib.parse import quote
 import msgspec
 
 from pilothouse.cli.transport import Query, Stream, Transport
-from pilothouse.errors import ServerUnavailableError
+from pilothouse.errors import InvalidRequestError, ServerUnavailableError
 from pilothouse.model import api, placement_api, release_api
 from pilothouse.model.base import Value
 from pilothouse.model.cluster import ClusterSpec
 from pilothouse.model.node import Node
 from pilothouse.model.objects import AuditRecord, Grant
+from pilothouse.model.skew import Codec
 from pilothouse.model.wire import ImageProgress, TaskUsage
 
 T = TypeVar("T")
@@ -29,14 +30,14 @@ class _Items(msgspec.Struct):
 
 
 def decode(body: bytes, kind: type[T]) -> T:
-    """Return *body* as a value of *kind*.
+    """Return *body* as a value of *kind*, without what a newer server says beside it.
 
     Raises:
-        ServerUnavailableError: It is none; the server is of another version.
+        ServerUnavailableError: It is none; the server's version is too far away.
     """
     try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:
+        return Codec(kind, json=True).decode(body)
+    except InvalidRequestError as error:
         raise ServerUnavailableError(
             f"the server's answer cannot be read ({error}): is the server of another version? `pilothouse version` says"
         ) from error

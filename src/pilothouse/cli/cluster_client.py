@@ -7,7 +7,15 @@ from pilothouse.cli.client import decode
 from pilothouse.cli.transport import Query, Transport
 from pilothouse.model.api import Page
 from pilothouse.model.cluster import JoinToken
-from pilothouse.model.cluster_api import AuthorityView, ClusterView, InitRequest, NodePatch, TokenMade, TokenRequest
+from pilothouse.model.cluster_api import (
+    AuthorityView,
+    ClusterView,
+    FormatView,
+    InitRequest,
+    NodePatch,
+    TokenMade,
+    TokenRequest,
+)
 from pilothouse.model.node import Node
 
 T = TypeVar("T")
@@ -34,6 +42,14 @@ class ClusterClient:
     def confirm_evictions(self) -> ClusterView:
         """Confirm that the nodes lost at once are lost."""
         return self._do("POST", "/v1/cluster/confirm-evictions", ClusterView)
+
+    def format(self) -> FormatView:
+        """Return the platform's format, and which version every process runs."""
+        return self._do("GET", "/v1/format", FormatView)
+
+    def raise_format(self) -> FormatView:
+        """Have the next format without waiting."""
+        return self._do("POST", "/v1/format/raise", FormatView)
 
     def make_token(self, request: TokenRequest) -> TokenMade:
         """Make a join token."""

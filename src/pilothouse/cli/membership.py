@@ -9,6 +9,7 @@ import msgspec
 from pilothouse.errors import InvalidRequestError
 from pilothouse.model.base import Value
 from pilothouse.model.cluster import Role
+from pilothouse.model.skew import Codec
 
 FILE = "membership.json"
 
@@ -30,6 +31,9 @@ class Membership(Value, frozen=True, kw_only=True):
     advertise: str = ""
 
 
+_KNOWN = Codec(Membership, json=True)
+
+
 def load(data: str | pathlib.Path) -> Membership | None:
     """Return what is remembered in a data directory, or None.
 
@@ -38,12 +42,12 @@ def load(data: str | pathlib.Path) -> Membership | None:
     """
     path = pathlib.Path(data, FILE)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Membership)
+        return _KNOWN.decode(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
         raise InvalidRequestError(f"{path} cannot be read: run the command with sudo") from error
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, InvalidRequestError) as error:
         raise InvalidRequestError(
             f"{path} is damaged ({error}): restore it, or leave the cluster and join again"
         ) from (error)

@@ -120,6 +120,8 @@ class ManagerMember(Object, frozen=True, kw_only=True):
         api, sessions: "HOST:PORT" of its API and of its listener for agents.
         peer, client: URLs of its member of the replicated store; "" while the store is this machine's alone.
         approved_at: When a person let it become a manager; until then it is none.
+        release: The version of Pilothouse it runs, "" until it ran as a manager.
+        format: The newest format it reads and writes (`model.format`).
     """
 
     api: str
@@ -129,6 +131,8 @@ class ManagerMember(Object, frozen=True, kw_only=True):
     joined_at: float = 0.0
     approved_at: float | None = None
     approved_by: str = ""
+    release: str = ""
+    format: int = 1
 
 
 class DisruptionKind(enum.Enum):

@@ -42,6 +42,35 @@ class ClusterView(Value, frozen=True, kw_only=True):
     evictions_message: str = ""
 
 
+class RunningVersion(Value, frozen=True, kw_only=True):
+    """Which version of Pilothouse a machine runs, and the newest format that it knows."""
+
+    name: str
+    version: str
+    format: int = 1
+
+
+class FormatView(Value, frozen=True, kw_only=True):
+    """The platform's format (`model.format`), and what every process knows.
+
+    Attributes:
+        number: The platform's.
+        newest: The newest that the manager which answered knows; *version* is its version.
+        held_back_by: A sentence about each process that does not know the next one.
+        raised_at: When it became *number*, 0 if it always was.
+        asked_at: When a person last asked not to wait with the next one.
+    """
+
+    number: int
+    newest: int
+    version: str
+    managers: tuple[RunningVersion, ...] = ()
+    agents: tuple[RunningVersion, ...] = ()
+    held_back_by: tuple[str, ...] = ()
+    raised_at: float = 0.0
+    asked_at: float = 0.0
+
+
 class AuthorityAnswer(Value, frozen=True, kw_only=True):
     """What a machine that is to join compares with the hash in its token: the authorities, each as PEM."""
 

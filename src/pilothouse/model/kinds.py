@@ -2,6 +2,7 @@
 
 from pilothouse.model.base import Object
 from pilothouse.model.cluster import Authority, Cluster, Disruption, JoinToken, ManagerMember
+from pilothouse.model.format import Format
 from pilothouse.model.node import Node
 from pilothouse.model.objects import App, AuditRecord, Config, Grant, Network, Secret, Service, Task, Volume
 from pilothouse.model.release import FileVersion, Release, Traffic
@@ -25,4 +26,5 @@ KINDS: tuple[type[Object], ...] = (
     JoinToken,
     ManagerMember,
     Disruption,
+    Format,
 )

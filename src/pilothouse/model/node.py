@@ -57,6 +57,7 @@ class NodeDescription(Value, frozen=True, kw_only=True):
         version: Of the agent.
         address: Where other nodes reach it, or "".
         warnings: Sentences `pilothouse doctor` shows, e.g. that live-restore is off.
+        format: The newest format the agent reads and writes (`model.format`).
     """
 
     hostname: str = ""
@@ -69,6 +70,7 @@ class NodeDescription(Value, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     version: str = ""
     address: str = ""
+    format: int = 1
 
 
 class NodeState(enum.Enum):

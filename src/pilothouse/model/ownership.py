@@ -10,6 +10,7 @@ from msgspec.structs import astuple
 from pilothouse.errors import ForeignWriteError
 from pilothouse.model.base import Object
 from pilothouse.model.cluster import Authority, Cluster, Disruption, JoinToken, ManagerMember
+from pilothouse.model.format import Format
 from pilothouse.model.node import Node
 from pilothouse.model.objects import App, AuditRecord, Config, Grant, Network, Secret, Service, Task, Volume
 from pilothouse.model.release import FileVersion, Release, Traffic
@@ -36,6 +37,7 @@ CREATORS: dict[type[Object], Writer | frozenset[Writer]] = {
     JoinToken: _W.API,
     ManagerMember: _W.API,
     Disruption: frozenset({_W.NODES, _W.SCHEDULER, _W.GOVERNANCE, _W.API}),
+    Format: frozenset({_W.NODES, _W.API}),
 }
 
 REMOVERS: dict[type[Object], Writer | frozenset[Writer]] = {
@@ -94,7 +96,13 @@ OWNERS: dict[type[Object], dict[str, Writer]] = {
     },
     Authority: dict.fromkeys(("state",), _W.API),
     JoinToken: dict.fromkeys(("used_by", "used_at", "revoked_at"), _W.API),
-    ManagerMember: dict.fromkeys(("api", "sessions", "peer", "client", "approved_at", "approved_by"), _W.API),
+    ManagerMember: dict.fromkeys(
+        ("api", "sessions", "peer", "client", "approved_at", "approved_by", "release", "format"), _W.API
+    ),
+    Format: {
+        **dict.fromkeys(("number", "raised_at"), _W.NODES),
+        **dict.fromkeys(("asked_at", "asked_by"), _W.API),
+    },
     Traffic: dict.fromkeys(("fingerprint", "measured_from", "measured_at", "old", "new"), _W.AGENT),
 }
 

@@ -8,12 +8,27 @@ import enum
 
 import msgspec
 
+from pilothouse.errors import SkewError
 from pilothouse.model.objects import Network, Task, Volume
 from pilothouse.model.spec import CutOff
 from pilothouse.model.wire import FileContent, ResourceReport, Split, TaskReport
 
 PROTOCOL = 1
 """The protocol this version speaks; it also speaks the one before."""
+
+
+def check_protocol(other: int, who: str) -> None:
+    """Accept a protocol that is at most one away from this version's.
+
+    Raises:
+        SkewError: It is further away; *who* speaks it.
+    """
+    if abs(other - PROTOCOL) > 1:
+        cure = "upgrade it" if other < PROTOCOL else "upgrade this one"
+        raise SkewError(
+            f"{who} speaks protocol {other}, this version of Pilothouse {PROTOCOL}, and they may be one apart: {cure}, "
+            "one version at a time"
+        )
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -28,12 +43,14 @@ class Hello(Message, frozen=True, kw_only=True):
         version: Of Pilothouse, for people.
         incarnation: Random, new with every start of the agent: two at once mean a cloned machine.
         epoch: The last term it was served in; 0 if none.
+        format: The newest format it reads and writes (`model.format`).
     """
 
     protocol: int
     version: str
     incarnation: str
     epoch: int = 0
+    format: int = 1
 
 
 class Welcome(Message, frozen=True, kw_only=True):
@@ -45,6 +62,7 @@ class Welcome(Message, frozen=True, kw_only=True):
         leader: Go there instead, this manager does not lead; "" if it does.
         beat_seconds: How often to send a beat.
         lease_seconds: How long after the sending of the last answered beat exclusive tasks may run.
+        format: The platform's; what a later one brought, nobody says in this session.
     """
 
     protocol: int
@@ -53,6 +71,7 @@ class Welcome(Message, frozen=True, kw_only=True):
     leader: str = ""
     beat_seconds: float = 2.0
     lease_seconds: float = 8.0
+    format: int = 1
 
 
 class Beat(Message, frozen=True, kw_only=True):
@@ -69,6 +88,7 @@ class BeatAnswer(Message, frozen=True, kw_only=True):
         sequence: The beat's.
         renew: The agent asks for a certificate now.
         now: The manager's wall clock as it answered; 0.0 if it does not say.
+        format: As in `Welcome`.
     """
 
     sequence: int
@@ -77,6 +97,7 @@ class BeatAnswer(Message, frozen=True, kw_only=True):
     lease_seconds: float = 8.0
     renew: bool = False
     now: float = 0.0
+    format: int = 1
 
 
 class Changes(Message, frozen=True, kw_only=True):

@@ -4,23 +4,34 @@ The model itself refuses unknown fields, because in a manifest or a request they
 manager of which one is newer they are news. Pure.
 """
 
-from typing import Any, Generic, TypeVar
+import re
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from pilothouse.errors import InvalidRequestError
 
 V = TypeVar("V")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class _Decoder(Protocol[R_co]):
+    def decode(self, data: bytes, /) -> R_co: ...
+
+
 _UNKNOWN = "unknown field"
 _MOST = 100
+_STEP = re.compile(r"\[[^\]]*\]|[^.\[\]]+")
 
 
 class Codec(Generic[V]):
-    """Reads MessagePack as one type."""
+    """Reads MessagePack, or with *json* JSON, as one type."""
 
-    def __init__(self, kind: type[V]) -> None:
+    def __init__(self, kind: type[V], *, json: bool = False) -> None:
         self._kind = kind
-        self._decoder = msgspec.msgpack.Decoder(kind)
+        self._plain: Callable[[bytes], Any] = msgspec.json.decode if json else msgspec.msgpack.decode
+        self._decoder: _Decoder[V] = msgspec.json.Decoder(kind) if json else msgspec.msgpack.Decoder(kind)
 
     def decode(self, data: bytes) -> V:
         """Return what *data* says.
@@ -39,7 +50,7 @@ class Codec(Generic[V]):
 
     def _leniently(self, data: bytes) -> V:
         """Leave out what the decoder does not know, one field after the other; slow, and only between versions."""
-        raw = msgspec.msgpack.decode(data)
+        raw = self._plain(data)
         for _each in range(_MOST):
             try:
                 return msgspec.convert(raw, self._kind)
@@ -59,18 +70,18 @@ def _drop(raw: object, message: str) -> bool:
 
 
 def _steps(path: str) -> list[str]:
-    return path.replace("[", ".[").split(".")[1:]
+    return _STEP.findall(path)
 
 
 def _drop_at(places: list[Any], name: str, steps: list[str]) -> int:
-    """Drop *name* from every place the steps lead to; "[...]" is any key or element."""
+    """Drop *name* from every place the steps lead to, whatever the number or key: what is there is of one type."""
     for step in steps:
         following: list[Any] = []
         for place in places:
             if isinstance(place, list):
-                following += place if step == "[...]" else [place[int(step[1:-1])]]
+                following += place
             elif isinstance(place, dict):
-                following += list(place.values()) if step.startswith("[") else [place[step]]
+                following += place.values() if step.startswith("[") else [place[step]] if step in place else []
         places = following
     return sum(place.pop(name, places) is not places for place in places if isinstance(place, dict))
 

@@ -10,6 +10,7 @@ import msgspec
 from pilothouse.clock import Clock
 from pilothouse.control.nodes.draining import drain_loops
 from pilothouse.control.nodes.liveness import Presence
+from pilothouse.control.nodes.raising import Raising
 from pilothouse.control.term import loops
 from pilothouse.governance.secrets.seal import Vault
 from pilothouse.ids import Ids
@@ -22,6 +23,7 @@ from pilothouse.server.api.dispatch import Api
 from pilothouse.server.api.routes import ROUTES
 from pilothouse.server.cluster.allow_list import AllowList
 from pilothouse.server.cluster.founding import Founded
+from pilothouse.server.cluster.introducing import Introducing
 from pilothouse.server.cluster.rotating import Own, Rotating
 from pilothouse.server.commits import Commits
 from pilothouse.server.deploy.rollback import restore
@@ -117,6 +119,7 @@ class Manager:
             **loops(context.store, context.clock, context.ids, self._presence),
             **drain_loops(context.store, context.clock, functools.partial(activate, context)),
             **release_loops(context.store, context.clock, functools.partial(restore, context)),
+            "format": lambda: pulse("format", context.store, context.clock, self._raising(context)),
             "authorities": lambda: pulse(
                 "authorities", context.store, context.clock, Rotating(context.store, context.clock, context.vault)
             ),
@@ -128,7 +131,20 @@ class Manager:
         return {
             "commits": lambda: self._commits.run(context.store),
             "allow-list": lambda: pulse("allow-list", context.store, context.clock, self.allow_list),
+            "introducing": lambda: pulse(
+                "introducing", context.store, context.clock, Introducing(context.store, context.node_id)
+            ),
         }
+
+    def _raising(self, context: Context) -> Raising:
+        async def copy(number: int) -> None:
+            if context.keeping is None or context.data_directory is None:
+                return
+            target = context.data_directory / f"before-format-{number}.backup"
+            target.unlink(missing_ok=True)
+            await context.keeping.backup(target)
+
+        return Raising(context.store, context.clock, copy)
 
     def own_loops(self, credentials: Credentials) -> Mapping[str, Loop]:
         """Return what keeps this manager's own key, certificate and authorities in step, once it is in a cluster."""

@@ -14,6 +14,7 @@ from typing import Literal
 
 from pilothouse.errors import PilothouseError, StoreCorruptError, StoreFullError, StoreUnavailableError, TermOverError
 from pilothouse.model.base import Object
+from pilothouse.model.format import FORMAT_ID, Format, check_readable, number_in
 from pilothouse.store import rows
 from pilothouse.store.directory import (
     FILE,
@@ -25,6 +26,7 @@ from pilothouse.store.directory import (
     sync_directory,
 )
 from pilothouse.store.interface import Commit
+from pilothouse.store.tables import NAMES
 
 APPLICATION_ID = 0x50696C6F  # "Pilo"
 
@@ -115,6 +117,7 @@ class Database:
             StoreUnavailableError: Another process uses it, it cannot be written, or a newer Pilothouse wrote it.
             StoreFullError: There is no room to open it.
             StoreCorruptError: It is damaged.
+            SkewError: It has a format that this version does not read.
         """
         path = directory / FILE
         try:
@@ -250,7 +253,11 @@ def load(connection: sqlite3.Connection) -> tuple[list[Object], dict[tuple[str, 
 
     Raises:
         StoreCorruptError: A row does not match its hash, or rows are missing or out of date.
+        SkewError: It has a format that this version does not read.
     """
+    if connection.execute("SELECT 1 FROM commits LIMIT 1").fetchone() is not None:
+        said = connection.execute("SELECT body FROM objects WHERE kind = ? AND id = ?", (NAMES[Format], FORMAT_ID))
+        check_readable(number_in(next((body for (body,) in said), None)), "the store")
     objects, hashes, digest = [], {}, 0
     for row in connection.execute("SELECT kind, id, version, body, hash FROM objects ORDER BY kind, id"):
         objects.append(rows.object_of(row))

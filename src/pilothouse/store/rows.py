@@ -11,6 +11,7 @@ import msgspec
 
 from pilothouse.errors import InvalidRequestError, StoreCorruptError
 from pilothouse.model.base import Object
+from pilothouse.model.format import Format, check_readable
 from pilothouse.model.states import Writer
 from pilothouse.store.interface import Change, Commit
 from pilothouse.store.tables import BY_NAME, NAMES, decode, encode
@@ -133,6 +134,7 @@ def changes_of(revision: int, changes: bytes) -> tuple[tuple[Change, ...], dict[
 
     Raises:
         StoreCorruptError: They are not what `prepare` wrote.
+        SkewError: From this commit on the store has a format that this version does not read.
     """
     pairs: list[Change] = []
     hashes: dict[tuple[str, str], int] = {}
@@ -141,6 +143,8 @@ def changes_of(revision: int, changes: bytes) -> tuple[tuple[Change, ...], dict[
             change = Change(_decoded(each.kind, each.before), _decoded(each.kind, each.after))
             pairs.append(change)
             found, after = change.object, change.after
+            if isinstance(after, Format):
+                check_readable(after.number, "the store")
             key = (each.kind, found.id)
             hashes[key] = 0 if after is None else hash_of(each.kind, after.id, after.version, bytes(each.after))
     except (KeyError, ValueError, msgspec.DecodeError) as error:

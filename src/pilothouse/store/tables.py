@@ -7,6 +7,7 @@ import msgspec
 
 from pilothouse.model.base import Object
 from pilothouse.model.cluster import Authority, Cluster, Disruption, JoinToken, ManagerMember
+from pilothouse.model.format import Format
 from pilothouse.model.kinds import KINDS
 from pilothouse.model.node import Node
 from pilothouse.model.objects import App, AuditRecord, Config, Grant, Network, Secret, Service, Task, Volume
@@ -31,6 +32,7 @@ NAMES: dict[type[Object], str] = {
     JoinToken: "join-token",
     ManagerMember: "manager",
     Disruption: "disruption",
+    Format: "format",
 }
 """The name of each kind, as it stands in the store's file; never renamed without a migration."""
 
@@ -55,6 +57,7 @@ INDEXED: dict[type[Object], tuple[str, ...]] = {
     JoinToken: (),
     ManagerMember: (),
     Disruption: ("app",),
+    Format: (),
 }
 """The fields, and properties computed from fields, by which `find` costs as much as its answer is long."""
 

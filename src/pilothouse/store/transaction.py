@@ -1,7 +1,8 @@
 """One transaction over a `State`: what *fn* of `view` and `update` is handed.
 
 Writes go into the state at once, so that finding inside a transaction is as cheap as outside; the transaction
-remembers how to take them back. Serial because *fn* may not await. Checks versions and the law of `model.ownership`.
+remembers how to take them back. Serial because *fn* may not await. Checks versions, the law of
+`model.ownership`, and that nothing is written which another process may not know yet (`model.format`).
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import msgspec
 
 from pilothouse.errors import ConflictError, ForeignWriteError, ProgrammingError
 from pilothouse.model.base import Object
+from pilothouse.model.format import FORMAT, FORMAT_ID, Format, fit, number_of
 from pilothouse.model.ownership import check_write
 from pilothouse.model.states import Writer
 from pilothouse.store.interface import Change, ReadTx, WriteTx
@@ -45,6 +47,8 @@ def write(state: State, writer: Writer, fn: Callable[[WriteTx], R]) -> tuple[R, 
         tx.end()
     changes = tx.changes()
     if changes:
+        if not state.revision and FORMAT > 1:
+            changes = (*changes, tx.found())
         state.revision += 1
     return result, changes
 
@@ -79,6 +83,7 @@ class _Writing(_Reading):
     def __init__(self, state: State, writer: Writer) -> None:
         super().__init__(state)
         self._writer = writer
+        self._format = number_of(state.get(Format, FORMAT_ID), state.revision)
         self._before: dict[tuple[type[Object], str], Object | None] = {}
 
     def put(self, obj: O) -> O:
@@ -86,6 +91,9 @@ class _Writing(_Reading):
         kind = type(obj)
         if kind not in NAMES:
             raise ForeignWriteError(f"{kind.__name__} is not a kind of object the store keeps")
+        if self._format < FORMAT:
+            # Another process of an older version may read it, so it says nothing that one would not know.
+            obj = fit(obj, self._format, asked=self._writer is Writer.API)
         stored = self._state.get(kind, obj.id)
         _check_version(obj, stored)
         if stored is not None and obj == stored:
@@ -108,6 +116,12 @@ class _Writing(_Reading):
         """Return what differs from the beginning; an object made and deleted inside is no change."""
         pairs = ((before, self._state.get(*key)) for key, before in self._before.items())
         return tuple(Change(before, after) for before, after in pairs if before is not None or after is not None)
+
+    def found(self) -> Change:
+        """Write down, with the first commit of a store, which format it has; without that it is 1."""
+        made = Format(id=FORMAT_ID, version=self._state.revision + 1, number=FORMAT)
+        self._set(None, made)
+        return Change(None, made)
 
     def take_back(self) -> None:
         """Leave the state as it was at the beginning."""

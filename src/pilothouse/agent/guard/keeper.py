@@ -1,7 +1,15 @@
-"""Keeps the guard running: starts it, finds it again after a restart of the agent, starts it anew when it died."""
+"""Keeps the guard running: starts it, finds it again after a restart of the agent, starts it anew when it died.
+
+A guard that an agent of another version started is adopted like any other, because what is in the files never changes
+its meaning; then it is followed by the one of this version, which begins before the old one ends.
+"""
 
 import asyncio
+import contextlib
+import hashlib
+import os
 import pathlib
+import signal
 import sys
 
 import msgspec
@@ -20,10 +28,16 @@ CHECK_SECONDS = 1.0
 
 
 class Process(msgspec.Struct, frozen=True):
-    """The guard's process: its pid, and when it began, in the kernel's ticks."""
+    """The guard's process.
+
+    Attributes:
+        began: When, in the kernel's ticks.
+        program: Which program it is, as a hash.
+    """
 
     pid: int
     began: int
+    program: str = ""
 
 
 class Keeper:
@@ -34,6 +48,7 @@ class Keeper:
         self._clock = clock
         self._told = register.directory / "process.json"
         self._lock = asyncio.Lock()
+        self._program = hashlib.sha256(pathlib.Path(guard.__file__).read_bytes()).hexdigest()[:16]
         self.warning = ""
 
     def find(self) -> Process | None:
@@ -50,13 +65,14 @@ class Keeper:
         return self._clock.boottime() - self._register.seen < SILENT_SECONDS and self.find() is not None
 
     async def ensure(self) -> None:
-        """Return once a guard runs.
+        """Return once a guard of this version runs.
 
         Raises:
             TemporaryError: It cannot be started.
         """
         async with self._lock:
-            if self.find() is not None:
+            older = self.find()
+            if older is not None and older.program == self._program:
                 return
             child = await asyncio.create_subprocess_exec(
                 sys.executable, "-I", "-S", guard.__file__, str(self._register.directory),
@@ -68,14 +84,19 @@ class Keeper:
             if not began:
                 self.warning = f"the guard cannot be started: {wrong.decode(errors='replace')[-300:]}"
                 raise TemporaryError(self.warning)
-            self._write(Process(pid, began))
+            self._write(Process(pid, began, self._program))
             self.warning = ""
             log.event("info", "guard.started", pid=pid)
-            await self._first_look()
+            since = 0.0
+            if older is not None:
+                since = self._clock.boottime()
+                _end(older)
+                log.event("info", "guard.replaced", pid=older.pid)
+            await self._first_look(since)
 
-    async def _first_look(self) -> None:
+    async def _first_look(self, since: float) -> None:
         until = self._clock.monotonic() + START_SECONDS
-        while not self.watching and self._clock.monotonic() < until:
+        while not (self.watching and self._register.seen > since) and self._clock.monotonic() < until:
             await self._clock.sleep(0.02)
 
     async def run(self, needed: asyncio.Event) -> None:
@@ -92,3 +113,9 @@ class Keeper:
         part: pathlib.Path = self._told.with_suffix(".part")
         part.write_bytes(msgspec.json.encode(process))
         part.rename(self._told)
+
+
+def _end(process: Process) -> None:
+    if guard.began(process.pid) == process.began:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGTERM)

@@ -35,7 +35,7 @@ def show(*, as_json: bool) -> None:
     output.line(f"cluster {found.cluster}, made {times.ago(found.created_at, now)}; {count(found.nodes, 'node')}")
     if found.evictions_message:
         output.line(f"! {found.evictions_message}; confirm it: pilothouse cluster confirm-evictions")
-    output.table(("MANAGER", "API", "SESSIONS", "STATE"), [_manager(each) for each in found.managers])
+    output.table(("MANAGER", "API", "SESSIONS", "VERSION", "STATE"), [_manager(each) for each in found.managers])
     output.table(
         ("AUTHORITY", "STATE", "UNTIL", "HASH"),
         [(each.id, each.state, times.stamp(each.not_after), each.hash) for each in found.authorities],
@@ -80,6 +80,38 @@ def confirm_evictions(*, as_json: bool) -> None:
         output.line("confirmed; the tasks of the lost nodes are replaced as far as they can be placed")
 
 
+@command(
+    "format",
+    group=cluster,
+    examples=[
+        ("pilothouse cluster format", "how far an upgrade of Pilothouse has come, and what holds it back"),
+        ("pilothouse cluster format --raise", "have the new format at once; the older version cannot come back"),
+    ],
+)
+@click.option("--raise", "now", is_flag=True, help="Do not wait ten minutes: after that there is no simple way back.")
+@options.as_json
+def format_(*, now: bool, as_json: bool) -> None:
+    """Show the format of the platform's state, which version each machine runs, and what holds the next format back.
+
+    Two versions of Pilothouse may run side by side. Until all machines run the newer one, what only it understands is
+    not used; ten minutes after that the format is raised, and older versions are refused from then on.
+    """
+    found = _client().raise_format() if now else _client().format()
+    if as_json:
+        output.json(found)
+        return
+    output.line(f"format {found.number}; this manager runs {found.version}, which knows up to format {found.newest}")
+    for each in found.held_back_by:
+        output.line(f"! held back: {each}")
+    if found.number < found.newest and not found.held_back_by:
+        output.line("nothing holds the next format back: " + ("it is being raised" if now else "it comes by itself"))
+    rows = [("manager", each) for each in found.managers] + [("agent", each) for each in found.agents]
+    output.table(
+        ("MACHINE", "WHAT", "VERSION", "KNOWS FORMAT"),
+        [(each.name, what, each.version, str(each.format)) for what, each in rows],
+    )
+
+
 def _manager(found: ManagerMember) -> tuple[str, ...]:
     approved = "waits for approval" if found.approved_at is None else "approved"
-    return found.id, found.api, found.sessions, approved
+    return found.id, found.api, found.sessions, found.release or "-", approved

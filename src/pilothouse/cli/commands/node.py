@@ -30,7 +30,7 @@ def ls(*, as_json: bool) -> None:
     if as_json:
         output.json(found)
         return
-    heads = ("NODE", "HOST", "READY", "ROLE", "AVAILABILITY", "ENGINE", "CPUS", "MEMORY", "MESSAGE")
+    heads = ("NODE", "HOST", "READY", "ROLE", "AVAILABILITY", "VERSION", "ENGINE", "CPUS", "MEMORY", "MESSAGE")
     output.table(heads, map(_row, found))
 
 
@@ -231,6 +231,7 @@ def _facts(found: Node, now: float) -> list[tuple[str, str]]:
         ("address", found.description.address or "-"),
         ("state", f"{found.state.value}, {'ready' if found.ready else 'not ready'}: {found.message or '-'}"),
         ("decided", _decided(found)),
+        ("version", found.description.version or "-"),
         ("engine", found.description.engine or "-"),
         ("platform", f"{found.description.os}/{found.description.arch}, kernel {found.description.kernel}"),
         ("capacity", f"{capacity.cpu_nano / 1e9:g} cores, {capacity.memory_bytes / 2**30:.1f} GiB"),
@@ -250,6 +251,7 @@ def _row(found: Node) -> tuple[str, ...]:
         "yes" if found.ready else "no",
         found.role,
         found.spec.availability.value,
+        found.description.version or "-",
         found.description.engine,
         f"{capacity.cpu_nano / 1e9:g}",
         f"{capacity.memory_bytes / 2**30:.1f} GiB",

@@ -13,15 +13,16 @@ from pilothouse.model.node import Node
 from pilothouse.server.api.context import Context, Replicated
 from pilothouse.server.api.route import Call, Paged, Route
 from pilothouse.server.doctor import DiskSeen, FileSeen, findings
+from pilothouse.server.upgrading import finding, format_view
 
 
 async def doctor(call: Call[Paged, None]) -> Page[Finding]:
     """Return what is worth saying about nodes, engine, store, disk and permissions."""
     context = call.context
-    nodes = await context.store.view(lambda tx: tuple(tx.find(Node)))
+    nodes, upgrade = await context.store.view(lambda tx: (tuple(tx.find(Node)), finding(format_view(tx))))
     disks, files = await asyncio.to_thread(_look, context)
     members = await context.keeping.findings() if isinstance(context.keeping, Replicated) else ()
-    return Page(items=findings(nodes, context.nodes.connected, disks, files, members))
+    return Page(items=findings(nodes, context.nodes.connected, disks, files, (*members, upgrade)))
 
 
 def _look(context: Context) -> tuple[tuple[DiskSeen, ...], tuple[FileSeen, ...]]:

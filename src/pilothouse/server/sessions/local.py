@@ -7,10 +7,12 @@ other nodes is not believed.
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 
+import pilothouse
 from pilothouse.control.nodes.liveness import Presence
 from pilothouse.control.orchestrators.reaping import forget_gone
 from pilothouse.governance.secrets.seal import Vault
 from pilothouse.log import event
+from pilothouse.model.format import FORMAT
 from pilothouse.model.node import NodeDescription
 from pilothouse.model.patch import essence
 from pilothouse.model.states import Writer
@@ -18,7 +20,13 @@ from pilothouse.model.wire import Assignment, ResourceReport, TaskReport, Traffi
 from pilothouse.server.commits import Commits
 from pilothouse.server.sessions.attach import assignment_of
 from pilothouse.server.sessions.interface import NodeServices
-from pilothouse.server.sessions.records import its_own, write_description, write_reports, write_traffic
+from pilothouse.server.sessions.records import (
+    its_own,
+    write_description,
+    write_reports,
+    write_traffic,
+    write_version,
+)
 from pilothouse.server.sessions.registry import Nodes
 from pilothouse.server.sessions.takeover import adopting, take_over
 from pilothouse.store.interface import Commit, Store, WriteTx
@@ -43,7 +51,7 @@ class LocalSession:
 
         Without a *description* the one that is known stays, also if the agent gave it a moment ago.
         """
-        await self._store.update(Writer.AGENT, lambda tx: write_description(tx, self._node_id, description))
+        await self._store.update(Writer.AGENT, lambda tx: self._register(tx, description))
         self._nodes.connect(self._node_id, services)
         self._presence.arrive(self._node_id, local=True)
         self._connected.set()
@@ -92,6 +100,10 @@ class LocalSession:
     async def describe(self, description: NodeDescription) -> None:
         """Write down what the node is; an unknown node is registered."""
         await self._store.update(Writer.AGENT, lambda tx: write_description(tx, self._node_id, description))
+
+    def _register(self, tx: WriteTx, description: NodeDescription | None) -> None:
+        write_description(tx, self._node_id, description)
+        write_version(tx, self._node_id, pilothouse.__version__, FORMAT)
 
     def _forget(self, tx: WriteTx, resources: tuple[ResourceReport, ...]) -> None:
         forget_gone(tx, its_own(tx, self._node_id, resources))

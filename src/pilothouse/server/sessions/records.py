@@ -8,7 +8,9 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
+from pilothouse.errors import SkewError
 from pilothouse.log import event
+from pilothouse.model.format import FORMAT_ID, Format, number_of
 from pilothouse.model.node import Node, NodeDescription
 from pilothouse.model.objects import Service, Task, TaskStatus, Volume
 from pilothouse.model.release import Traffic
@@ -20,7 +22,45 @@ from pilothouse.store.interface import ReadTx, WriteTx
 def write_description(tx: WriteTx, node_id: str, description: NodeDescription | None) -> None:
     """Write down what the node is; an unknown node is registered, and without a *description* the known one stays."""
     node = tx.get(Node, node_id) or Node(id=node_id)
-    tx.put(replace(node, description=description or node.description))
+    known = node.description
+    said = known if description is None else replace(description, version=known.version, format=known.format)
+    tx.put(replace(node, description=said))
+
+
+def runs(tx: ReadTx, node_id: str, version: str, format: int) -> bool:
+    """Whether it is known that this version of Pilothouse is the node's agent."""
+    node = tx.get(Node, node_id)
+    return node is not None and (node.description.version, node.description.format) == (version, format)
+
+
+def write_version(tx: WriteTx, node_id: str, version: str, format: int) -> None:
+    """Write down which version of Pilothouse the node's agent is, and the newest format it knows.
+
+    Raises:
+        SkewError: The platform has a later one.
+    """
+    check_agent(tx, node_id, format)
+    node = tx.get(Node, node_id) or Node(id=node_id)
+    tx.put(replace(node, description=replace(node.description, version=version[:80], format=format)))
+
+
+def platform_format(tx: ReadTx) -> int:
+    """Return the platform's format."""
+    return number_of(tx.get(Format, FORMAT_ID), tx.revision)
+
+
+def check_agent(tx: ReadTx, node_id: str, format: int) -> int:
+    """Return the platform's format if the agent of *node_id* knows it.
+
+    Raises:
+        SkewError: It does not.
+    """
+    number = platform_format(tx)
+    if format < number:
+        raise SkewError(
+            f"the agent of {node_id} knows format {format}, and the platform has {number} already: upgrade the agent"
+        )
+    return number
 
 
 def write_reports(tx: WriteTx, node_id: str, reports: Iterable[TaskReport], now: float | None = None) -> None:

@@ -13,10 +13,22 @@ from pilothouse.errors import InvalidRequestError, NotLeadingError, SessionLostE
 from pilothouse.governance.identity.authority.rotation import must_renew
 from pilothouse.link.interface import Link, Offer
 from pilothouse.model.cluster import Authority, Role
+from pilothouse.model.format import fit
 from pilothouse.model.identity import identity_of
 from pilothouse.model.node import Node, NodeDescription
 from pilothouse.model.patch import delta, stripped, whole
-from pilothouse.model.session import PROTOCOL, Beat, BeatAnswer, Changes, Hello, Method, Renew, Report, Welcome
+from pilothouse.model.session import (
+    PROTOCOL,
+    Beat,
+    BeatAnswer,
+    Changes,
+    Hello,
+    Method,
+    Renew,
+    Report,
+    Welcome,
+    check_protocol,
+)
 from pilothouse.model.skew import Codec
 from pilothouse.model.states import Writer
 from pilothouse.model.wire import Assignment, TrafficReport
@@ -25,7 +37,14 @@ from pilothouse.server.cluster.renewing import renew
 from pilothouse.server.sessions.attach import assignment_of
 from pilothouse.server.sessions.calls import Bell
 from pilothouse.server.sessions.reception import Reception
-from pilothouse.server.sessions.records import write_description, write_traffic
+from pilothouse.server.sessions.records import (
+    check_agent,
+    platform_format,
+    runs,
+    write_description,
+    write_traffic,
+    write_version,
+)
 from pilothouse.server.sessions.relay import relaying
 from pilothouse.server.sessions.stub import NodeStub
 from pilothouse.server.sessions.takeover import adopting, take_over
@@ -57,6 +76,7 @@ class RemoteSession:
         self._reception = reception
         self._kit = reception.kit
         self.heard_at = self._kit.clock.monotonic()
+        self._format = 1
         self._link: Link | None = None
         self._stub: NodeStub | None = None
         relay = relaying(reception.link_of, self._check_manager)
@@ -120,14 +140,12 @@ class RemoteSession:
         hello = _HELLO.decode(body)
         if self.incarnation or not hello.incarnation:
             raise InvalidRequestError("hello is said once in a session, with an incarnation")
-        if hello.protocol < PROTOCOL - 1:
-            raise InvalidRequestError(
-                f"the agent speaks protocol {hello.protocol}, this manager at least {PROTOCOL - 1}: upgrade the agent"
-            )
+        check_protocol(hello.protocol, "the agent")
         if hello.epoch > self._kit.epoch:
             raise NotLeadingError(f"this manager leads term {self._kit.epoch}, and term {hello.epoch} has begun")
         self.incarnation = hello.incarnation
         self.node_id = await self._reception.enter(self)
+        self._format = await self._note_version(hello)
         if self._link is None:
             raise SessionLostError("the session ended before it began")
         self._stub = NodeStub(self.node_id, self._link)
@@ -139,8 +157,21 @@ class RemoteSession:
                 managers=await self._kit.store.view(sessions_of),
                 beat_seconds=self._beat_seconds(),
                 lease_seconds=LEASE_SECONDS,
+                format=self._format,
             )
         )
+
+    async def _note_version(self, hello: Hello) -> int:
+        """Write down which version the agent is, and return the platform's format.
+
+        Raises:
+            SkewError: The agent does not know that format.
+        """
+        store, told = self._kit.store, (self.node_id, hello.version, hello.format)
+        number = await store.view(lambda tx: check_agent(tx, self.node_id, hello.format))
+        if not await store.view(lambda tx: runs(tx, *told)):
+            await store.update(Writer.AGENT, lambda tx: write_version(tx, *told))
+        return number
 
     async def _beat(self, body: bytes) -> bytes:
         beat = _BEAT.decode(body)
@@ -150,7 +181,7 @@ class RemoteSession:
             reason = "what ran here was given to other nodes meanwhile, or the term is over; come again"
             self.end(reason)
             raise SessionLostError(reason)
-        renewal_due = await self._kit.store.view(self._must_renew)
+        renewal_due = await self._kit.store.view(self._look_at_node)
         return _encode(
             BeatAnswer(
                 sequence=beat.sequence,
@@ -159,10 +190,13 @@ class RemoteSession:
                 lease_seconds=LEASE_SECONDS,
                 renew=renewal_due,
                 now=self._kit.clock.now(),
+                format=self._format,
             )
         )
 
-    def _must_renew(self, tx: ReadTx) -> bool:
+    def _look_at_node(self, tx: ReadTx) -> bool:
+        """Note the platform's format, and return whether the node needs another certificate."""
+        self._format = platform_format(tx)
         node = tx.get(Node, self.node_id)
         return node is not None and must_renew(node, tx.find(Authority), self._kit.clock.now())
 
@@ -203,7 +237,7 @@ class RemoteSession:
                 if changes is not None:
                     await self._take_over(changes)
                     sent, number = stripped(found), changes.number
-                    yield _encode(changes)
+                    yield _encode(fit(changes, self._format))
         finally:
             self._kit.calls.leave(self.node_id, bell)
 

@@ -7,12 +7,14 @@ from pilothouse.clock import Clock
 from pilothouse.errors import StoreCorruptError, StoreUnavailableError
 from pilothouse.log import event
 from pilothouse.model.base import Object
+from pilothouse.model.format import FORMAT_ID, Format, check_readable, number_in
 from pilothouse.store import rows
 from pilothouse.store.etcd import rpc_pb2 as rpc
 from pilothouse.store.etcd.batch import compare_place, put, read_news
 from pilothouse.store.etcd.client import RANGE, TXN, CompactedError, EtcdClient
 from pilothouse.store.etcd.layout import Head, Layout, after, decode_head, decode_record, encode_head, object_of
 from pilothouse.store.etcd.replica import Loaded, Replica, digits
+from pilothouse.store.tables import NAMES
 
 LOAD_SECONDS = 30.0
 _PAGE = 1000
@@ -112,6 +114,7 @@ async def load(client: EtcdClient, layout: Layout, *, old: bool = False, seconds
     Raises:
         QuorumLostError: Nobody answered.
         StoreCorruptError: It is not what Pilothouse wrote.
+        SkewError: It has a format that this version does not read.
     """
     while True:
         found = await client.call(RANGE, rpc.RangeRequest(key=layout.sequence, serializable=old), seconds)
@@ -119,11 +122,19 @@ async def load(client: EtcdClient, layout: Layout, *, old: bool = False, seconds
             raise StoreUnavailableError("there is no state of Pilothouse in this cluster")
         head = decode_head(found.kvs[0].value)
         try:
+            if head.revision:
+                await _check_format(client, layout, found.header.revision, old=old)
             pages = read_range(client, layout.objects, after(layout.objects), found.header.revision, old=old)
             objects: list[tuple[Object, int]] = [object_of(layout, each.key, each.value) async for each in pages]
         except CompactedError:
             continue
         return Loaded(head, found.kvs[0].mod_revision, objects)
+
+
+async def _check_format(client: EtcdClient, layout: Layout, revision: int, *, old: bool) -> None:
+    key = layout.object(NAMES[Format], FORMAT_ID)
+    said = [each.value async for each in read_range(client, key, key + b"\0", revision, old=old)]
+    check_readable(number_in(said[0] if said else None), "the store")
 
 
 async def read_range(

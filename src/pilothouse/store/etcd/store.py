@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TypeVar, cast
 
 from pilothouse.clock import Clock
-from pilothouse.errors import PilothouseError, QuorumLostError, StoreUnavailableError
+from pilothouse.errors import PilothouseError, QuorumLostError, SkewError, StoreUnavailableError
 from pilothouse.ids import Ids
 from pilothouse.log import event
 from pilothouse.model.states import Writer
@@ -79,6 +79,7 @@ class EtcdStore:
             QuorumLostError: Fewer than half of the members answer in time, and none by itself if *old*.
             StoreUnavailableError: The state was moved to somewhere else, or moving it here was interrupted.
             StoreCorruptError: It is not what Pilothouse wrote.
+            SkewError: It has a format that this version does not read.
         """
         store = cls(client, layout or Layout(), ids, keep)
         try:
@@ -204,11 +205,16 @@ class EtcdStore:
             async with asyncio.TaskGroup() as group:
                 for each in (self._committer.run, self._reader.answer, self._reader.watch, self._reader.look_often):
                     group.create_task(each(), name=f"store.{each.__name__}")
-        except Exception as error:  # noqa: BLE001 - whoever uses the store is told, and the log has it whole
-            event("error", "store.died", error=repr(error))
-            self._refusal = StoreUnavailableError(f"the store's own loop died ({error!r}); restart the server")
-            self._committer.refuse(self._refusal)
-            self._replica.queue.close()
+        except* SkewError as skewed:
+            self._die(SkewError(str(skewed.exceptions[0])), repr(skewed))
+        except* Exception as error:  # noqa: BLE001 - whoever uses the store is told, and the log has it whole
+            self._die(StoreUnavailableError(f"the store's own loop died ({error!r}); restart the server"), repr(error))
+
+    def _die(self, refusal: PilothouseError, error: str) -> None:
+        event("error", "store.died", error=error)
+        self._refusal = refusal
+        self._committer.refuse(refusal)
+        self._replica.queue.close()
 
     def check_alive(self) -> None:
         """Return if the store is open and works.
