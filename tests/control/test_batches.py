@@ -193,6 +193,27 @@ def test_many_small_services_that_are_alike_are_each_spread():
     assert max(by_node(outcome).values()) - min(by_node(outcome).values()) <= 1
 
 
+def test_what_is_kept_of_the_nodes_follows_them():
+    fleet = fleet_of([node("a", cpu=9), node("b", cpu=9, labels={"disk": "ssd"})], ())
+    written = {"cpu": 1, "constraints": ("node.labels.disk==ssd",)}
+
+    def where(service):
+        made = tasks(service, 2, **written)
+        shape = shape_of(made[0])
+        return by_node(place(fleet, [(task, shape) for task in made]))
+
+    assert where("one") == {"b": 2}
+    fleet.put_node(node("a", cpu=9, labels={"disk": "ssd"}))
+    assert where("two") == {"a": 1, "b": 1}
+    fleet.put_node(node("a", cpu=9, labels={"disk": "ssd"}, ready=False))
+    assert where("three") == {"b": 2}
+    fleet.put_node(node("a", cpu=9, labels={"disk": "ssd"}))
+    fleet.put_node(node("b", cpu=9, labels={"disk": "ssd"}, availability=Availability.DRAIN))
+    assert where("four") == {"a": 2}
+    fleet.put_node(node("c", cpu=9, labels={"disk": "ssd"}))
+    assert where("five") == {"a": 1, "c": 1}
+
+
 # what holds whatever is asked
 
 

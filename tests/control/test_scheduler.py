@@ -307,5 +307,6 @@ async def test_what_can_be_placed_is_placed_after_whatever_happens(happened):
             read.hold(task_id, claim._replace(at=read.columns.place[kept.columns.nodes[claim.at].id]))
         for each, at in kept.columns.place.items():
             assert kept.columns.free_of("cpu")[at] == read.columns.free_of("cpu")[read.columns.place[each]]
+            assert kept.columns.orders[at] == read.columns.orders[read.columns.place[each]]
         others = [(task, shape_of(task)) for task in pending if task.id not in kept.claims]
         assert [task.id for task in place(read, others).placed] == []

@@ -5,15 +5,16 @@ their values; then the nodes of each value get theirs: those with the most wishe
 with the fewest tasks of the service, or the fullest ones.
 """
 
-import functools
 from typing import NamedTuple
 
 import numpy as np
 
 from pilothouse.control.scheduler.case import Case
 from pilothouse.control.scheduler.columns import Ints
+from pilothouse.control.scheduler.facts import Level
 from pilothouse.control.scheduler.fill import by_shares, evenly, one_after_another
-from pilothouse.control.scheduler.rules import allowed
+from pilothouse.control.scheduler.ground import Ground, Parts
+from pilothouse.control.scheduler.rules import open_ground
 from pilothouse.control.scheduler.shape import Need, Shape, total
 from pilothouse.control.scheduler.wishes import wishes
 from pilothouse.model.placement import Packing, Spread
@@ -42,24 +43,13 @@ class _Round:
     """What stays the same while tasks are divided: a number for every place of the fleet."""
 
     def __init__(self, lead: Case, need: Need, *, by_load: bool) -> None:
-        facts = lead.fleet.facts
+        self.facts = lead.fleet.facts
         self.columns = lead.fleet.columns
         self.shape = lead.shape
         self.need = need
-        self.counts = lead.dense_counts()
+        self.counts = lead.dense_counts() if lead.counts else None
         self.wishes = wishes(lead)
-        self.levels = tuple((each, facts.level(each.level)) for each in lead.shape.placement.spread)
         self.by_load = by_load
-
-    @functools.cached_property
-    def share(self) -> Ints:
-        """How full every node is."""
-        return self.columns.share(np.arange(len(self.columns)))
-
-    @functools.cached_property
-    def order(self) -> Ints:
-        """The order of the nodes, the emptiest first, as long as each gets equally many."""
-        return self.columns.order(np.arange(len(self.columns)), self.share)
 
 
 def choose(cases: list[Case], number: int, *, services: int = 0) -> Chosen:
@@ -71,18 +61,18 @@ def choose(cases: list[Case], number: int, *, services: int = 0) -> Chosen:
         services: The units are of so many services that are kin, none of which has a task yet; 0 if of one.
     """
     lead = cases[0]
-    places, room = _room(cases, number, services)
-    suit = len(places)
+    need = lead.need if len(cases) == 1 else total(case.need for case in cases)
+    ground, room = _room(cases, need, number, services)
+    suit = len(ground.places)
     if not suit:
-        return Chosen(places, room, 0)
-    columns = lead.fleet.columns
-    need = total(case.need for case in cases)
-    number = lead.fleet.pools.room(columns, lead.shape.pool, need, number)
-    places, room = _together(lead, places, room, number)
+        return Chosen(ground.places, room, 0)
+    number = lead.fleet.pools.room(lead.fleet.columns, lead.shape.pool, need, number)
+    ground, room = _together(lead, ground, room, number)
     now = _Round(lead, need, by_load=services > 0)
-    given = _divide(now, 0, None, places, room, number)
+    held = np.fromiter(lead.counts, np.int64, len(lead.counts))
+    given = _divide(now, 0, held, ground, room, number)
     used = np.flatnonzero(given)
-    return Chosen(places[used], given[used], suit)
+    return Chosen(ground.places[used], given[used], suit)
 
 
 def one_at_a_time(shape: Shape) -> bool:
@@ -91,15 +81,12 @@ def one_at_a_time(shape: Shape) -> bool:
     return len(among) > 1 or any(bond.weight or (bond.apart and bond.level != "node") for bond in among)
 
 
-def _room(cases: list[Case], number: int, services: int) -> tuple[Ints, Ints]:
+def _room(cases: list[Case], need: Need, number: int, services: int) -> tuple[Ground, Ints]:
     """Return the places that have room, and for how many units."""
-    lead = cases[0]
-    columns = lead.fleet.columns
-    open_to_all = allowed(lead)
-    for case in cases[1:]:
-        open_to_all &= allowed(case)
-    places = np.flatnonzero(open_to_all)
-    room = columns.room(total(case.need for case in cases), places, number)
+    columns = cases[0].fleet.columns
+    ground = open_ground(cases)
+    places = ground.places
+    room = columns.room(need, places, number)
     _mind_turns(cases, places, room)
     if services:
         # So each of them can have its tasks on nodes of their own.
@@ -113,8 +100,8 @@ def _room(cases: list[Case], number: int, services: int) -> tuple[Ints, Ints]:
         for kind in case.whole:
             capacity = columns.capacity_of(kind)[places]
             np.minimum(room, (columns.free_of(kind)[places] == capacity) & (capacity > 0), out=room)
-    fits = room > 0
-    return places[fits], room[fits]
+    fits = np.flatnonzero(room > 0)
+    return ground.only(fits), room[fits]
 
 
 def _mind_turns(cases: list[Case], places: Ints, room: Ints) -> None:
@@ -137,68 +124,69 @@ def _one_each(case: Case) -> bool:
     return bool(apart or shape.ports or case.whole)
 
 
-def _together(lead: Case, places: Ints, room: Ints, number: int) -> tuple[Ints, Ints]:
+def _together(lead: Case, ground: Ground, room: Ints, number: int) -> tuple[Ground, Ints]:
     """Keep only places in one value of a level, or one node, where the tasks must be together and none is yet."""
     fleet, shape = lead.fleet, lead.shape
     if not lead.pinned and any(v in fleet.volumes and fleet.nodes_of(v) is None for v in shape.volumes):
-        return _one_node(lead, places, room, number)
+        return _one_node(lead, ground, room, number)
     near = [b for b in shape.bonds if b.service_id == shape.service_id and not b.apart and not b.weight]
     if lead.counts or not near:
-        return places, room
-    codes = fleet.facts.level(near[0].level).codes[places]
+        return ground, room
+    codes = fleet.facts.level(near[0].level).codes[ground.places]
     fits = np.bincount(codes, weights=np.minimum(room, number)).astype(np.int64)
     # A node without the label is near no other, not even one that has none either.
     fits[0] = min(int(fits[0]), 1)
     best = int(np.argmax(np.minimum(fits, number)))
     kept = np.flatnonzero(codes == best)
     if not best:
-        return places[kept[:1]], np.minimum(room[kept[:1]], 1)
-    return places[kept], room[kept]
+        return ground.only(kept[:1]), np.minimum(room[kept[:1]], 1)
+    return ground.only(kept), room[kept]
 
 
-def _one_node(lead: Case, places: Ints, room: Ints, number: int) -> tuple[Ints, Ints]:
+def _one_node(lead: Case, ground: Ground, room: Ints, number: int) -> tuple[Ground, Ints]:
     """Keep the emptiest of the nodes that take all the tasks; if none does, of those that take the most."""
-    columns, fits = lead.fleet.columns, np.minimum(room, number)
+    fits = np.minimum(room, number)
     enough = np.flatnonzero(fits == fits.max())
-    order = columns.order(places[enough], columns.share(places[enough]))
-    best = enough[[int(np.argmin(order))]]
-    return places[best], room[best]
+    best = enough[[int(np.argmin(lead.fleet.columns.orders[ground.places[enough]]))]]
+    return ground.only(best), room[best]
 
 
-def _divide(now: _Round, depth: int, within: Ints | None, places: Ints, room: Ints, number: int) -> Ints:
-    """Return how many each of *places* gets; *within* are all nodes of the values chosen so far, None for all."""
-    if depth == len(now.levels):
-        return _over_nodes(now, places, room, number)
-    spread, level = now.levels[depth]
-    codes = level.codes[places]
-    rooms = np.bincount(codes, weights=np.minimum(room, number), minlength=len(level.values)).astype(np.int64)
-    values = np.flatnonzero(rooms)
-    every = level.codes if within is None else level.codes[within]
-    counts = now.counts if within is None else now.counts[within]
-    have = np.bincount(every, weights=counts, minlength=len(level.values)).astype(np.int64)[values]
+def _divide(now: _Round, depth: int, held: Ints, ground: Ground, room: Ints, number: int) -> Ints:
+    """Return how many each place of *ground* gets; *held* are the places of its values that have tasks already."""
+    levels = now.shape.placement.spread
+    if depth == len(levels):
+        return _over_nodes(now, ground.places, room, number)
+    spread, level = levels[depth], now.facts.level(levels[depth].level)
+    parts = ground.by(spread.level, now.facts)
+    rooms = np.bincount(parts.which, weights=np.minimum(room, number)).astype(np.int64)
+    have = _have(now, level, held, parts)
     if spread.targets:
-        shares = _shares(spread, [level.values[code] for code in values])
-        quotas = by_shares(have, rooms[values], number, shares)
+        shares = _shares(spread, [level.values[code] for code in parts.codes])
+        quotas = by_shares(have, rooms, number, shares)
     else:
-        quotas = evenly(
-            have, rooms[values], number, lambda which, _, rest: _emptier(now, places, codes, values, which)[:rest]
-        )
-    given = np.zeros(len(places), np.int64)
-    for value, quota in zip(values.tolist(), quotas.tolist(), strict=True):
+        quotas = evenly(have, rooms, number, lambda which, _, rest: _emptier(now, ground, parts, which)[:rest])
+    given = np.zeros(len(ground.places), np.int64)
+    for at, quota in enumerate(quotas.tolist()):
         if quota:
-            mine = np.flatnonzero(codes == value)
-            all_of_it = np.flatnonzero(every == value) if within is None else within[every == value]
-            given[mine] = _divide(now, depth + 1, all_of_it, places[mine], room[mine], quota)
+            mine = parts.indexes[at]
+            here = held[level.codes[held] == parts.codes[at]]
+            given[mine] = _divide(now, depth + 1, here, parts.grounds[at], room[mine], quota)
     return given
 
 
-def _emptier(now: _Round, places: Ints, codes: Ints, values: Ints, which: Ints) -> Ints:
+def _have(now: _Round, level: Level, held: Ints, parts: Parts) -> Ints:
+    """Return how many tasks each value has, those on nodes that take none included."""
+    if now.counts is None or not len(held):
+        return np.zeros(len(parts.codes), np.int64)
+    every = np.bincount(level.codes[held], weights=now.counts[held], minlength=len(level.values))
+    return every.astype(np.int64)[parts.codes]
+
+
+def _emptier(now: _Round, ground: Ground, parts: Parts, which: Ints) -> Ints:
     """Return values of a level in the order in which they take one more among equals: the emptiest first."""
-    share = np.bincount(codes, weights=now.share[places], minlength=int(values.max()) + 1)
-    tasks = np.bincount(codes, weights=now.columns.tasks[places], minlength=int(values.max()) + 1)
-    nodes = np.maximum(np.bincount(codes, minlength=int(values.max()) + 1), 1)
-    mine = values[which]
-    return which[np.lexsort((mine, (tasks / nodes)[mine], (share / nodes)[mine]))]
+    share = np.bincount(parts.which, weights=now.columns.shares[ground.places]) / parts.sizes
+    tasks = np.bincount(parts.which, weights=now.columns.tasks[ground.places]) / parts.sizes
+    return which[np.lexsort((which, tasks[which], share[which]))]
 
 
 def _shares(spread: Spread, values: list[str]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -226,18 +214,29 @@ def _alike(now: _Round, places: Ints, room: Ints, number: int) -> Ints:
     """Divide tasks over nodes that are equally welcome."""
     columns = now.columns
     if now.shape.packing is Packing.PACK:
-        order = np.argsort(columns.order(places, now.share[places], fullest=True))
+        order = np.argsort(columns.order(places, columns.shares[places], fullest=True))
         given = np.zeros(len(places), np.int64)
         given[order] = one_after_another(room[order], number)
         return given
-    have = _load(now, places) if now.by_load else now.counts[places]
+    if now.counts is None and not now.by_load and number < len(places):
+        # As it is with a new service: all have room and none has a task, so the first get one each.
+        given = np.zeros(len(places), np.int64)
+        given[np.argpartition(columns.orders[places], number)[:number]] = 1
+        return given
+    have = _load(now, places) if now.by_load else _counts(now, places)
 
     def emptiest(which: Ints, more: Ints, rest: int) -> Ints:
+        if rest >= len(which):
+            return which
         mine = places[which]
-        key = columns.order(mine, columns.share(mine, now.need, more)) if more.any() else now.order[mine]
-        return which if rest >= len(which) else which[np.argpartition(key, rest)[:rest]]
+        key = columns.order(mine, columns.share(mine, now.need, more)) if more.any() else columns.orders[mine]
+        return which[np.argpartition(key, rest)[:rest]]
 
     return evenly(have, room, number, emptiest)
+
+
+def _counts(now: _Round, places: Ints) -> Ints:
+    return np.zeros(len(places), np.int64) if now.counts is None else now.counts[places]
 
 
 def _load(now: _Round, places: Ints) -> Ints:

@@ -16,6 +16,23 @@ _SHARE_STEPS = (1 << 20) - 1
 _ENDLESS = np.int64(1) << 60
 
 
+class _Kept:
+    """How full every node is and when its turn comes, corrected where something was booked since.
+
+    Attributes:
+        stale: The places to correct.
+        whole: Nothing of it is right any more.
+    """
+
+    __slots__ = ("order", "share", "stale", "whole")
+
+    def __init__(self) -> None:
+        self.share = np.zeros(0, np.int64)
+        self.order = np.zeros(0, np.int64)
+        self.stale: set[int] = set()
+        self.whole = True
+
+
 class Columns:
     """What the nodes are and have.
 
@@ -23,7 +40,8 @@ class Columns:
         nodes: By place; None where there is none.
         place: Of each node, by its id.
         rows: Which row of *free* and *capacity* a kind of amount has.
-        changed: The places that changed, in order; whoever keeps something by place reads on from where it was.
+        changed: The places that changed in anything but amounts, in order; whoever keeps something by place reads on
+            from where it was.
     """
 
     def __init__(self) -> None:
@@ -36,6 +54,7 @@ class Columns:
         self._flags = np.zeros((3, _FIRST), np.bool_)
         self._tasks = np.zeros(_FIRST, np.int64)
         self._rank: Ints | None = None
+        self._kept = _Kept()
 
     def __len__(self) -> int:
         """Return how many places there are, those without a node included."""
@@ -80,6 +99,16 @@ class Columns:
             self._rank[[at for _, at in ids]] = np.arange(len(ids))
         return self._rank
 
+    @property
+    def shares(self) -> Ints:
+        """How full every node is (`share`); not to be kept, nor written to."""
+        return self._corrected().share
+
+    @property
+    def orders(self) -> Ints:
+        """When every node's turn comes, the emptiest first (`order`); not to be kept, nor written to."""
+        return self._corrected().order
+
     def put(self, node: Node) -> int:
         """Take *node* in, or its newer form, and return its place."""
         at = self.place.get(node.id)
@@ -97,6 +126,7 @@ class Columns:
             self._free[row, at] += amount - self._capacity[row, at]
             self._capacity[row, at] = amount
         self._flags[:, at] = (True, node.ready, node.spec.availability is Availability.ACTIVE)
+        self._kept.stale.add(at)
         if before is None or _facts(before) != _facts(node):
             self.changed.append(at)
         return at
@@ -109,7 +139,7 @@ class Columns:
             self._flags[:, at] = False
             self._free[:, at] -= self._capacity[:, at]
             self._capacity[:, at] = 0
-            self._rank = None
+            self._reorder()
             self.changed.append(at)
 
     def row(self, kind: str) -> int:
@@ -134,22 +164,28 @@ class Columns:
         """Take *need* off what is free at a place; *times* below zero gives it back."""
         for kind, amount in need:
             self.free_of(kind)[at] -= amount * times
+        self._kept.stale.add(at)
 
     def book_many(self, places: Ints, need: Need, times: Ints) -> None:
         """Take *need* off at several places at once, each so many times."""
         for kind, amount in need:
             self.free_of(kind)[places] -= amount * times
         self._tasks[places] += times
+        self._kept.stale.update(places.tolist())
 
     def count(self, at: int, tasks: int) -> None:
         """Note so many more tasks at a place."""
         self._tasks[at] += tasks
+        self._kept.stale.add(at)
 
     def room(self, need: Need, places: Ints, most: int) -> Ints:
         """Return how many times *need* fits at each of *places*, at most *most*."""
         found = np.full(len(places), most, np.int64)
         for kind, amount in need:
-            np.minimum(found, self.free_of(kind)[places] // amount, out=found)
+            free = self.free_of(kind)[places]
+            # Where all have plenty nothing need be divided.
+            if len(free) and int(free.min()) < amount * most:
+                np.minimum(found, free // amount, out=found)
         return np.maximum(found, 0, out=found)
 
     def declares(self, kind: str) -> bool:
@@ -186,8 +222,28 @@ class Columns:
                 self._grow()
         self._free[:, at] = self._capacity[:, at] = self._tasks[at] = 0
         self.place[node.id] = at
-        self._rank = None
+        self._reorder()
         return at
+
+    def _reorder(self) -> None:
+        """Note that the nodes are others, so that every rank is another."""
+        self._rank = None
+        self._kept.whole = True
+
+    def _corrected(self) -> _Kept:
+        kept = self._kept
+        if kept.whole:
+            every = np.arange(len(self.nodes))
+            kept.share = self.share(every)
+            kept.order = self.order(every, kept.share)
+        elif kept.stale:
+            places = np.fromiter(kept.stale, np.int64, len(kept.stale))
+            share = self.share(places)
+            kept.share[places] = share
+            kept.order[places] = self.order(places, share)
+        kept.whole = False
+        kept.stale.clear()
+        return kept
 
     def _grow(self) -> None:
         more = self._tasks.shape[0]
@@ -198,7 +254,8 @@ class Columns:
 
 
 def _facts(node: Node) -> object:
-    """Return what constraints, taints and levels are about."""
+    """Return what every rule is about but those about amounts."""
     about = node.description
-    return (node.role, node.spec.labels, node.spec.taints, about.hostname, about.os, about.arch, about.kernel,
+    spec = (node.spec.availability, node.spec.labels, node.spec.taints)
+    return (node.ready, node.role, spec, about.hostname, about.os, about.arch, about.kernel,
             about.engine, about.version, about.address, about.runtimes)  # fmt: skip

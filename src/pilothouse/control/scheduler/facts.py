@@ -4,6 +4,7 @@ A constraint is asked once for each distinct set of facts, not once for each nod
 """
 
 from collections.abc import Callable
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from pilothouse.model.node import Node
 from pilothouse.model.placement import Placement
 from pilothouse.model.taints import unbearable
 
+K = TypeVar("K")
 _KEPT = 2_000
 """So many answers are kept of each kind; then all are forgotten and made again as they are asked for."""
 _BY_LABEL = ("node.labels.", "engine.labels.")
@@ -59,6 +61,8 @@ class Facts:
         self._columns = columns
         self._masks: dict[object, _Kept] = {}
         self._levels: dict[str, tuple[Level, list[int]]] = {}
+        self._others: dict[object, object] = {}
+        self._seen = 0
 
     def meets(self, constraint: str) -> Mask:
         """Return which nodes meet a constraint as it is written; none if it cannot be read."""
@@ -89,6 +93,15 @@ class Facts:
             level.codes[at] = level.code(value)
         seen[0] = len(columns.changed)
         return level
+
+    def kept(self, key: object, make: Callable[[], K]) -> K:
+        """Return what *make* gave for *key* since a node last changed; one key is always of one type."""
+        if self._seen != len(self._columns.changed) or len(self._others) >= _KEPT:
+            self._others.clear()
+            self._seen = len(self._columns.changed)
+        if key not in self._others:
+            self._others[key] = make()
+        return cast("K", self._others[key])
 
     def _mask(self, key: object, asker: Callable[[], Callable[[Node], bool]]) -> Mask:
         kept = self._masks.get(key)

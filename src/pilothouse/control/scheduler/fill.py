@@ -25,6 +25,13 @@ def evenly(have: Ints, room: Ints, number: int, order: Order) -> Ints:
     """
     if int(room.sum()) <= number:
         return room.copy()
+    if number < len(have):
+        # As it is with most services: some of those that have the least get one each.
+        least = _least(have, room)
+        if len(least) > number:
+            given = np.zeros(len(have), np.int64)
+            given[order(least, given[least], number)] = 1
+            return given
     level = _level(have, room, number)
     given = _up_to_level(level, have, room)
     rest = number - int(given.sum())
@@ -32,6 +39,14 @@ def evenly(have: Ints, room: Ints, number: int, order: Order) -> Ints:
         equal = np.flatnonzero((have + given == level) & (given < room))
         given[order(equal, given[equal], rest)] += 1
     return given
+
+
+def _least(have: Ints, room: Ints) -> Ints:
+    """Return the places that have the least of those with room; there must be one."""
+    with_room = np.flatnonzero(room > 0)
+    theirs = have[with_room]
+    found: Ints = with_room[theirs == int(theirs.min())]
+    return found
 
 
 def _level(have: Ints, room: Ints, number: int) -> int:

@@ -238,7 +238,8 @@ def slices(wanted: list[Request], most: int) -> Iterator[list[Request]]:
     size = 0
     for request in wanted:
         for start in range(0, max(1, len(request.tasks)), most):
-            part = Request(request.shape, request.tasks[start : start + most], request.unit)
+            whole = len(request.tasks) <= most
+            part = request if whole else request._replace(tasks=request.tasks[start : start + most])
             if some and size + part.size > most:
                 yield some
                 some, size = [], 0

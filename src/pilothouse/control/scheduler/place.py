@@ -218,15 +218,15 @@ def _place_kin(fleet: Fleet, alike: list[Request], outcome: Outcome) -> bool:
     if int(chosen.times.sum()) < services * each or not _even(fleet, shape, chosen, services):
         return False
     # In the order of values and nodes every service takes each so many-th place: so no two of them are near each other.
-    places = chosen.places
-    places = places[_by_level(fleet, shape, places)]
+    in_order = chosen.places[_by_level(fleet, shape, chosen.places)]
+    places = in_order.reshape(each, services).T.ravel().tolist()
     fleet.book_alike(shape, chosen.nodes, chosen.times)
-    why = why_there(fleet, shape, chosen.suit)
+    tasks = [task for request in alike for task in request.tasks]
+    placed = _assigned(fleet, tasks, places, why_there(fleet, shape, chosen.suit))
     for number, request in enumerate(alike):
-        mine = places[number::services].tolist()
-        placed = _assigned(fleet, request.tasks, mine, why)
-        fleet.roster.add_alike(placed, request.shape, mine)
-        outcome.placed += placed
+        mine = slice(number * each, (number + 1) * each)
+        fleet.roster.add_alike(placed[mine], request.shape, places[mine])
+    outcome.placed += placed
     return True
 
 

@@ -32,7 +32,7 @@ class Entry(msgspec.Struct, gc=False, eq=False):
         return self.shape.counted and self.task.desired_state < TaskState.SHUTDOWN
 
 
-class Muster:
+class Muster(msgspec.Struct, gc=False, eq=False):
     """The placed tasks of one service.
 
     Attributes:
@@ -40,12 +40,9 @@ class Muster:
         turns: Them all, by what takes turns.
     """
 
-    __slots__ = ("counts", "shape", "turns")
-
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
-        self.counts: dict[int, int] = {}
-        self.turns: dict[Turn, tuple[Entry, ...]] = {}
+    shape: Shape
+    counts: dict[int, int] = {}
+    turns: dict[Turn, tuple[Entry, ...]] = {}
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -75,12 +72,7 @@ class Roster:
         """Take in a task that was not there."""
         task, shape = entry.task, entry.shape
         self.entries[task.id] = entry
-        muster = self.services.get(shape.service_id)
-        if muster is None:
-            muster = self.services[shape.service_id] = Muster(shape)
-        if shape is not muster.shape or not muster.turns:
-            self._bind(shape)
-            muster.shape = shape
+        muster = self._muster(shape)
         turn = turn_of(task)
         muster.turns[turn] = (*muster.turns.get(turn, ()), entry)
         if entry.stays:
@@ -99,10 +91,9 @@ class Roster:
             for task, at in zip(tasks, places, strict=True):
                 self.add(Entry(task, shape, at, need))
             return
-        self.add(Entry(tasks[0], shape, places[0], need))
-        entries, muster, stopped = self.entries, self.services[shape.service_id], TaskState.SHUTDOWN
-        turns, counts = muster.turns, muster.counts
-        for task, at in zip(tasks[1:], places[1:], strict=True):
+        muster = self._muster(shape)
+        entries, turns, counts, stopped = self.entries, muster.turns, muster.counts, TaskState.SHUTDOWN
+        for task, at in zip(tasks, places, strict=True):
             entries[task.id] = entry = Entry(task, shape, at, need)
             turns[task.slot or (-1, task.node_id)] = (entry,)
             if task.desired_state is not stopped:
@@ -167,13 +158,25 @@ class Roster:
 
     def bound_to(self, service_id: str) -> list[Shape]:
         """Return the shapes of placed services that have an affinity with a service, themselves left out."""
-        return [shape for owner, shape in sorted(self._bound_to.get(service_id, {}).items()) if owner != service_id]
+        if service_id not in self._bound_to:
+            return []
+        return [shape for owner, shape in sorted(self._bound_to[service_id].items()) if owner != service_id]
 
     def sharing(self, service_id: str) -> list[Shape]:
         """Return the shapes of placed services that share a container of a service."""
         if service_id not in self._sharing:
             return []
-        return [shape for _, shape in sorted(self._sharing.get(service_id, {}).items())]
+        return [shape for _, shape in sorted(self._sharing[service_id].items())]
+
+    def _muster(self, shape: Shape) -> Muster:
+        """Return what is kept of a service that is about to get a task of *shape*."""
+        muster = self.services.get(shape.service_id)
+        if muster is None:
+            muster = self.services[shape.service_id] = Muster(shape)
+        if shape is not muster.shape or not muster.turns:
+            self._bind(shape)
+            muster.shape = shape
+        return muster
 
     def _bind(self, shape: Shape) -> None:
         for bond in shape.bonds:

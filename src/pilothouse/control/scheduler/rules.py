@@ -7,8 +7,11 @@ clause says what is missing, in numbers. A mask of None holds everywhere.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from pilothouse.control.scheduler.case import Case
 from pilothouse.control.scheduler.columns import Mask
+from pilothouse.control.scheduler.ground import Ground
 from pilothouse.control.scheduler.partners import partner_mask, partner_words
 from pilothouse.control.scheduler.shape import BASE, CPU, GENERIC, MEMORY, PIDS, Bond
 from pilothouse.errors import InvalidManifestError
@@ -29,12 +32,14 @@ class Rule(NamedTuple):
 
     Attributes:
         amount: It is about an amount that tasks take, so a batch asks how often it holds.
+        lasting: It is about the node and what is written alone, so its mask lasts until a node changes.
     """
 
     name: str
     mask: Callable[[Case], Mask | None]
     say: Callable[[Case, int], str]
     amount: bool = False
+    lasting: bool = False
 
 
 def _ready(case: Case) -> Mask:
@@ -297,13 +302,13 @@ def _say_pool(case: Case, at: int) -> str:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("ready", _ready, _say_ready),
-    Rule("availability", _active, _say_active),
+    Rule("ready", _ready, _say_ready, lasting=True),
+    Rule("availability", _active, _say_active, lasting=True),
     Rule("pinned", _pinned, _say_pinned),
-    Rule("constraints", _constraints, _say_constraints),
-    Rule("platform", _platform, _say_platform),
-    Rule("image", _image, _say_image),
-    Rule("taints", _taints, _say_taints),
+    Rule("constraints", _constraints, _say_constraints, lasting=True),
+    Rule("platform", _platform, _say_platform, lasting=True),
+    Rule("image", _image, _say_image, lasting=True),
+    Rule("taints", _taints, _say_taints, lasting=True),
     Rule("volumes", _volumes, _say_volumes),
     Rule("partners", partner_mask, partner_words),
     Rule("cpu", _amount(CPU), _say_amount(CPU, "cores", CORE), amount=True),
@@ -325,6 +330,29 @@ def allowed(case: Case) -> Mask:
         if not rule.amount and (mask := rule.mask(case)) is not None:
             found &= mask
     return found
+
+
+def open_ground(cases: list[Case]) -> Ground:
+    """Return the places that keep every rule for all of *cases*, but those about amounts."""
+    masks = [
+        mask
+        for case in cases
+        for rule in RULES
+        if not (rule.amount or rule.lasting) and (mask := rule.mask(case)) is not None
+    ]
+    lead = cases[0].fleet.facts.kept(cases[0].shape.terms, lambda: _lasting_ground(cases[0]))
+    masks += [mask for case in cases[1:] for rule in RULES if rule.lasting and (mask := rule.mask(case)) is not None]
+    if not masks:
+        return lead
+    return lead.only(np.flatnonzero(np.logical_and.reduce([mask[lead.places] for mask in masks])))
+
+
+def _lasting_ground(case: Case) -> Ground:
+    found = case.fleet.columns.there.copy()
+    for rule in RULES:
+        if rule.lasting and (mask := rule.mask(case)) is not None:
+            found &= mask
+    return Ground(np.flatnonzero(found))
 
 
 def suitable(case: Case) -> Mask:

@@ -4,7 +4,8 @@ A unit is the tasks of a slot of services that share a container or a local volu
 whole.
 """
 
-from collections.abc import Iterable
+import operator
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from pilothouse.control.scheduler.fleet import Fleet
@@ -42,21 +43,23 @@ class Request(NamedTuple):
 
 def requests(fleet: Fleet, pending: Iterable[Pending]) -> list[Request]:
     """Return what to decide, in order: the higher priority first, then the older."""
-    every = list(pending)
+    every: dict[Shape, list[Task]] = {}
+    for task, shape in pending:
+        tasks = every.get(shape)
+        if tasks is None:
+            every[shape] = [task]
+        else:
+            tasks.append(task)
     tied = _tied(fleet, every)
-    placed, claims = fleet.roster.services, fleet.claims
     made: list[Request] = []
-    alike: dict[Shape, list[Task]] = {}
-    for task, shape in every:
-        alone = task.node_id or shape.partners or task.id in claims or fleet.roster.sharing(shape.service_id)
-        if alone or (shape.service_id in placed and fleet.roster.turn(task)):
-            if task.id not in tied:
-                made.append(Request(shape, [], ((task, shape),)))
-        elif task.id not in tied:
-            alike.setdefault(shape, []).append(task)
-    for shape, tasks in alike.items():
-        tasks.sort(key=_age)
-        made.append(Request(shape, tasks))
+    for shape, tasks in every.items():
+        alike = [task for task in tasks if task.id not in tied] if tied else tasks
+        if len(alone := _alone(fleet, shape, alike)):
+            made += [Request(shape, [], ((task, shape),)) for task in alone.values()]
+            alike = [task for task in alike if task.id not in alone]
+        if alike:
+            alike.sort(key=_age)
+            made.append(Request(shape, alike))
     for unit in {id(unit): unit for unit in tied.values()}.values():
         unit.sort(key=lambda each: (-each[1].priority, *_age(each[0])))
         made.append(Request(unit[0][1], [], tuple(unit)))
@@ -65,20 +68,30 @@ def requests(fleet: Fleet, pending: Iterable[Pending]) -> list[Request]:
 
 
 def _turn(request: Request) -> tuple[int, float, int, str]:
-    return (-request.shape.priority, *_age(request.unit[0][0] if request.unit else request.tasks[0]))
+    first = request.unit[0][0] if request.unit else request.tasks[0]
+    return (-request.shape.placement.priority, first.created_at, first.slot, first.id)
 
 
-def _age(task: Task) -> tuple[float, int, str]:
-    return (task.created_at, task.slot, task.id)
+_age: Callable[[Task], tuple[float, int, str]] = operator.attrgetter("created_at", "slot", "id")
 
 
-def _tied(fleet: Fleet, pending: list[Pending]) -> dict[str, list[Pending]]:
+def _alone(fleet: Fleet, shape: Shape, tasks: list[Task]) -> dict[str, Task]:
+    """Return, by id, those of *tasks* that need a look of their own."""
+    if shape.partners or fleet.roster.sharing(shape.service_id):
+        return {task.id: task for task in tasks}
+    if shape.service_id in fleet.roster.services or fleet.claims:
+        claims, turn = fleet.claims, fleet.roster.turn
+        return {task.id: task for task in tasks if task.node_id or task.id in claims or turn(task)}
+    return {task.id: task for task in tasks if task.node_id}
+
+
+def _tied(fleet: Fleet, every: dict[Shape, list[Task]]) -> dict[str, list[Pending]]:
     """Return, by task id, the units of more than one task."""
-    if not any(shape.partners or shape.volumes for _, shape in pending):
+    if not any(shape.partners or shape.volumes for shape in every):
         return {}
     by_key: dict[_Key, Pending] = {}
-    for task, shape in pending:
-        if shape.counted:
+    for shape, tasks in every.items():
+        for task in tasks if shape.counted else ():
             by_key.setdefault(_key(task), (task, shape))
     ties = _Ties()
     users: dict[tuple[str, int, str], str] = {}
