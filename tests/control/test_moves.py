@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from pilothouse.control.orchestrators.scene import is_ready
 from pilothouse.model.cluster import Disruption, DisruptionKind
+from pilothouse.model.container import ContainerSpec
 from pilothouse.model.node import Node
 from pilothouse.model.objects import Service
 from pilothouse.model.placement import Placement, Taint, TaintEffect, Toleration
@@ -274,6 +275,24 @@ def test_a_paused_app_is_drained_too_and_each_task_as_it_was():
     world.resume()
     world.pass_time(300)
     assert [task.spec.container.image for task in world.live()] == ["web:2"] * 4
+
+
+def test_what_is_moved_as_it_was_may_go_wherever_its_image_is_known_to_be_by_now():
+    world = running(spec(replicas=4), nodes=2)
+    world.now += 1
+    world.release(spec(replicas=4, container=ContainerSpec(image="web:1", environment={"A": "new"})))
+    world.orchestrate()
+    world.pause()
+    world.rest()
+    service = world.service()
+    world.writer = Writer.API
+    world.put(replace(service, image=replace(service.image, nodes=("node1", "node2"))))
+    drain(world, "node1")
+    world.pass_time(300)
+    old = [task for task in world.live() if not task.spec.container.environment]
+    moved = [task for task in old if task.replaces]
+    assert moved
+    assert {task.image.nodes for task in moved} == {("node1", "node2")}
 
 
 def test_what_an_update_has_not_come_to_yet_leaves_its_node_by_the_update_and_goes_first():

@@ -5,13 +5,15 @@ import pytest
 
 from pilothouse.errors import NodeUnavailableError
 from pilothouse.model.api import DeployRequest
-from pilothouse.model.node import Node, NodeDescription, NodeSpec
-from pilothouse.model.objects import ResolvedImage, Service
+from pilothouse.model.node import Node, NodeDescription, NodeSpec, NodeState
+from pilothouse.model.objects import ResolvedImage, Service, Task
 from pilothouse.model.placement import Placement
 from pilothouse.model.release_api import PlanView
 from pilothouse.model.spec import AppSpec, TaskSpec
-from pilothouse.model.states import Writer
+from pilothouse.model.states import TaskState, Writer
 from pilothouse.model.suits import has_image
+from pilothouse.model.wire import ImageProgress
+from pilothouse.server.deploy.noting import AGAIN_SECONDS, Noting
 from pilothouse.server.deploy.whereabouts import Site
 from tests.server.harness import SimulatedNode, World, service, shop
 
@@ -163,6 +165,143 @@ async def test_a_node_that_does_not_answer_counts_as_one_that_has_not_the_image(
     world = await Cluster.of(SimulatedNode(), Silent())
     assert (await world.deploy(wanting())).status == 200
     assert (await world.image()).nodes == ("n1",)
+
+
+class Dying(SimulatedNode):
+    """Says that it is at it, and nothing more."""
+
+    async def ensure_image(self, ref, policy, platform=""):
+        yield ImageProgress(ref=ref, phase="pulling")
+
+
+@pytest.mark.parametrize(
+    "nodes", [[Dying(())], [Silent(())], [SimulatedNode(()), Dying(())], [Dying(()), SimulatedNode(())]]
+)
+async def test_a_node_that_dies_while_it_is_asked_for_an_image_is_no_fault_of_the_manifest(nodes):
+    world = await Cluster.of(*nodes)
+    refused = await world.deploy(wanting())
+    assert (refused.status, refused.json["code"], refused.json["retryable"]) == (503, "PH204", True)
+
+
+async def turn(world, noting):
+    """Have the loop look once at everything that was committed since it looked last."""
+    if not hasattr(noting, "since"):
+        noting.since = await world.store.view(lambda tx: (noting.survey(tx), tx.revision)[1])
+    for commit in await world.store.history(noting.since, 1000):
+        noting.note(commit)
+        noting.since = commit.revision
+    return await noting.act()
+
+
+async def be(world, node_id, state):
+    def write(tx):
+        tx.put(msgspec.structs.replace(tx.get(Node, node_id), state=state))
+
+    await world.store.update(Writer.NODES, write)
+
+
+@pytest.fixture
+async def away():
+    """Three nodes that have an image, of which the second was away when it was deployed; and the loop that notes."""
+    world = await Cluster.of(SimulatedNode(), SimulatedNode(), SimulatedNode(()))
+    for node_id in ("n1", "n2", "n3"):
+        await be(world, node_id, NodeState.READY)
+    await be(world, "n2", NodeState.DOWN)
+    second = world.context.nodes.of("n2")
+    world.context.nodes.disconnect("n2")
+    await world.deploy(wanting())
+    assert (await world.image()).nodes == ("n1",)
+    noting = Noting(world.context)
+    await turn(world, noting)
+    return world, noting, second
+
+
+async def test_a_node_that_was_away_at_the_deployment_is_asked_when_it_is_back_and_used_from_then_on(away):
+    world, noting, second = away
+    waiting = await place_of_a_task(world, TaskState.PENDING)
+    placed = await place_of_a_task(world, TaskState.ASSIGNED)
+    await be(world, "n2", NodeState.READY)
+    assert await turn(world, noting) == world.clock.now() + AGAIN_SECONDS, "it has no session yet"
+    world.context.nodes.connect("n2", second)
+    assert await turn(world, noting) is None
+    assert (await world.image()).nodes == ("n1", "n2")
+    images = await world.store.view(lambda tx: {task.id: task.image.nodes for task in tx.find(Task)})
+    assert images == {waiting: ("n1", "n2"), placed: ("n1",)}, "what waits for a node hears of it, what has one stays"
+    asked = len(second.asked)
+    await turn(world, noting)
+    assert len(second.asked) == asked, "it is asked once"
+
+
+async def test_a_node_that_has_another_image_by_the_name_or_none_is_not_noted_and_asked_again_when_it_comes_again(away):
+    world, noting, second = away
+    second.images = {"web:1": "sha256:other"}
+    world.context.nodes.connect("n2", second)
+    await be(world, "n2", NodeState.READY)
+    await turn(world, noting)
+    assert (await world.image()).nodes == ("n1",)
+    second.images = {"web:1": "sha256:web:1"}
+    await turn(world, noting)
+    assert (await world.image()).nodes == ("n1",)
+    for state in (NodeState.DOWN, NodeState.READY):
+        await be(world, "n2", state)
+    await turn(world, noting)
+    assert (await world.image()).nodes == ("n1", "n2")
+
+
+async def test_a_node_on_which_the_service_could_not_run_is_not_asked(away):
+    world, noting, second = away
+    await world.store.update(
+        Writer.API, lambda tx: tx.put(msgspec.structs.replace(tx.get(Service, "shop/web"), spec=only_on_ssd()))
+    )
+    world.context.nodes.connect("n2", second)
+    await be(world, "n2", NodeState.READY)
+    await turn(world, noting)
+    assert second.asked == []
+
+
+async def test_a_waiting_task_hears_of_an_image_that_a_deployment_found_on_another_node(away):
+    world, noting, _ = away
+    waiting = await place_of_a_task(world, TaskState.PENDING)
+    world.context.nodes.of("n3").images = {"web:1": "sha256:web:1"}
+    await world.deploy(wanting())
+    await turn(world, noting)
+    assert (await world.store.view(lambda tx: tx.get(Task, waiting))).image.nodes == ("n1", "n3")
+
+
+def only_on_ssd():
+    return wanting(constraint="node.labels.disk == ssd").services[0]
+
+
+async def place_of_a_task(world, state):
+    """Make a task of the service that came as far as *state* with what is known of its image, and return its id."""
+
+    def make(tx):
+        service = tx.get(Service, "shop/web")
+        return tx.put(
+            Task(
+                id=world.context.ids.new(),
+                app="shop",
+                service="web",
+                slot=1,
+                spec=service.spec.task,
+                image=service.image,
+                fingerprint="0123456789abcdef",
+            )
+        )
+
+    made = await world.store.update(Writer.ORCHESTRATOR, make)
+    for writer, reached, node in (
+        (Writer.RESOURCES, TaskState.PENDING, ""),
+        (Writer.SCHEDULER, TaskState.ASSIGNED, "n1"),
+    ):
+        if reached <= state:
+            await world.store.update(
+                writer,
+                lambda tx, reached=reached, node=node: tx.put(
+                    msgspec.structs.replace(tx.get(Task, made.id), state=reached, node_id=node)
+                ),
+            )
+    return made.id
 
 
 async def test_that_nobody_has_an_image_is_believed_only_if_somebody_answered():

@@ -77,6 +77,7 @@ OWNERS: dict[type[Object], dict[str, Writer]] = {
         "resource_message": _W.RESOURCES,
         "node_id": _W.SCHEDULER,
         "placement_message": _W.SCHEDULER,
+        "image": _W.API,
         "status": _W.AGENT,
     },
     Node: {

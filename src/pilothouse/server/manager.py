@@ -26,6 +26,7 @@ from pilothouse.server.cluster.founding import Founded
 from pilothouse.server.cluster.introducing import Introducing
 from pilothouse.server.cluster.rotating import Own, Rotating
 from pilothouse.server.commits import Commits
+from pilothouse.server.deploy.noting import Noting
 from pilothouse.server.deploy.rollback import restore
 from pilothouse.server.listen import Listener
 from pilothouse.server.returning import activate
@@ -120,6 +121,7 @@ class Manager:
             **drain_loops(context.store, context.clock, functools.partial(activate, context)),
             **release_loops(context.store, context.clock, functools.partial(restore, context)),
             "format": lambda: pulse("format", context.store, context.clock, self._raising(context)),
+            "images": lambda: pulse("images", context.store, context.clock, Noting(context)),
             "authorities": lambda: pulse(
                 "authorities", context.store, context.clock, Rotating(context.store, context.clock, context.vault)
             ),

@@ -67,5 +67,7 @@ def _spec(service: Service, change: Create, like: Task | None) -> TaskSpec:
 
 def _image(service: Service, change: Create, like: Task | None) -> ResolvedImage:
     if like is not None:
-        return like.image
+        # It is the same image, of which more may be known by now: which nodes have it.
+        same = (like.image.ref, like.image.id) == (service.image.ref, service.image.id)
+        return service.image if same and change.step < 0 else like.image
     return service.image if change.step < 0 else step_image(service, change.step)

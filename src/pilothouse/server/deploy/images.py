@@ -75,18 +75,19 @@ async def resolve(spec: AppSpec, site: Site) -> Found:
 
     Raises:
         ImageMissingError: One is on no node that could run it and cannot be pulled.
+        UnavailableError, DriverError: Whoever may have it did not answer.
     """
     found: dict[Need, ResolvedImage] = {}
     warnings: list[str] = []
     for need, keys in needs(spec).items():
         nodes = site.candidates(spec, _services(keys))
         last = await _last(site.nodes.of(nodes[0]), need)
-        have = {nodes[0]: last} if last is not None and last.phase == "resolved" else {}
+        have = {nodes[0]: last} if last.phase == "resolved" else {}
         if not have or _is_pinned(need, have[nodes[0]]):
             others = await site.ask(nodes[1:], need.ref, need.platform)
-            have |= others.have
+            have |= (others if have else others.believed(sure=True)).have
         if not have:
-            raise ImageMissingError(missing(need, keys, last.message if last else "the node gave no answer"))
+            raise ImageMissingError(missing(need, keys, last.message))
         found[need] = _image(need, have, site)
         warnings += _various(need, keys, have)
     return Found(found, tuple(warnings))
@@ -190,8 +191,8 @@ async def have_again(release: Release, site: Site) -> None:
         if not others:
             continue
         last = await _last(site.nodes.of(site.candidates(release.spec, _services(others))[0]), need)
-        if last is None or last.phase != "resolved":
-            raise ImageMissingError(missing(need, others, last.message if last else "the node gave no answer"))
+        if last.phase != "resolved":
+            raise ImageMissingError(missing(need, others, last.message))
 
 
 def _without_steps(spec: AppSpec) -> AppSpec:
@@ -215,7 +216,7 @@ def _gone(release: Release, service: str, image: ResolvedImage, last: ImageProgr
     )
 
 
-async def _last(node: NodeServices, need: Need) -> ImageProgress | None:
+async def _last(node: NodeServices, need: Need) -> ImageProgress:
     return await last_of(node, need.ref, need.policy, need.platform)
 
 

@@ -20,6 +20,7 @@ from pilothouse.server.sessions.registry import Nodes
 
 ANSWER_SECONDS = 10.0
 ASKED_AT_ONCE = 32
+_FINAL = frozenset({"resolved", "failed"})
 
 
 class Answers(msgspec.Struct, frozen=True):
@@ -68,7 +69,7 @@ class Site(msgspec.Struct, frozen=True):
 
     async def ask(self, node_ids: Sequence[str], ref: str, platform: str) -> Answers:
         """Return what *ref* is on each of these nodes that has it."""
-        asked: dict[str, ImageProgress | UnavailableError | DriverError | None] = {}
+        asked: dict[str, ImageProgress | UnavailableError | DriverError] = {}
         room = asyncio.Semaphore(ASKED_AT_ONCE)
 
         async def one(node_id: str) -> None:
@@ -84,15 +85,13 @@ class Site(msgspec.Struct, frozen=True):
         for node_id, each in answers.items():
             if isinstance(each, UnavailableError | DriverError):
                 error = error or each
-            elif each is not None and each.phase == "resolved":
+            elif each.phase == "resolved":
                 have[node_id] = each
             else:
                 absent = absent or each
         return Answers(have, absent, error)
 
-    async def _answer(
-        self, node_id: str, ref: str, platform: str
-    ) -> ImageProgress | UnavailableError | DriverError | None:
+    async def _answer(self, node_id: str, ref: str, platform: str) -> ImageProgress | UnavailableError | DriverError:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await last_of(self.nodes.of(node_id), ref, "never", platform)
@@ -106,9 +105,15 @@ class Site(msgspec.Struct, frozen=True):
         return error
 
 
-async def last_of(node: NodeServices, ref: str, policy: str, platform: str) -> ImageProgress | None:
-    """Return how *node* ended making an image present; None if it said nothing."""
+async def last_of(node: NodeServices, ref: str, policy: str, platform: str) -> ImageProgress:
+    """Return how *node* ended making an image present.
+
+    Raises:
+        NodeUnavailableError: It went away before it came to an end, so nobody knows.
+    """
     last = None
     async for progress in node.ensure_image(ref, policy, platform):
         last = progress
+    if last is None or last.phase not in _FINAL:
+        raise NodeUnavailableError(f"the node that was asked for the image {ref} stopped answering; try again")
     return last
