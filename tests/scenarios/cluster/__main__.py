@@ -30,7 +30,9 @@ def main():
     sys.stdout.write(
         f"{len(played) + len(broken)} seeds on {asked.nodes} nodes in {took:.0f} s: "
         f"{sum(p.commits for p in played)} commits, {sum(p.starts for p in played)} containers, "
-        f"{sum(p.terms for p in played)} terms, {sum(p.seconds for p in played) / 3600:.1f} simulated hours; "
+        f"{sum(p.terms for p in played)} terms, "
+        f"{sum(p.refused for p in played)} commits of ended terms refused, "
+        f"{sum(p.seconds for p in played) / 3600:.1f} simulated hours; "
         f"settled after at most {max((p.settled_after for p in played), default=0):.0f} s; "
         f"{len(broken)} broken promises{': seeds ' if broken else ''}{', '.join(map(str, broken))}\n"
     )

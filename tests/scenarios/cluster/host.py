@@ -17,6 +17,7 @@ from pilothouse.agent.runtime.fake import FakeEngine, Killed
 from pilothouse.agent.runtime.fakehost import FakeHost
 from pilothouse.model.names import task_id_of
 from tests.scenarios.cluster.guard import SimGuard, SimKeeper
+from tests.scenarios.cluster.processes import Process
 
 RESTART_SECONDS = 1.0
 LATENCY_SECONDS = 0.01
@@ -50,7 +51,7 @@ class SimHost:
         crash_next: Kill the agent at so-manieth engine call from now, and whether before or after it; or None.
     """
 
-    def __init__(self, node_id, clock, ids, directory, dial, images, capacity=None):
+    def __init__(self, node_id, clock, ids, directory, dial, images, managers, capacity=None):
         self.node_id = node_id
         self.clock = clock
         self.ids = ids
@@ -58,7 +59,10 @@ class SimHost:
         self.engine = WatchedHost(clock, *images, capacity=capacity)
         self.proxy = FakeProxy()
         self.guard = SimGuard(directory / "guard", self.engine)
+        self.process = Process(node_id)
+        self.guard_process = Process(f"{node_id}.guard")
         self._dial = dial
+        self._managers = managers
         self.on = True
         self.crash_next = None
         self.deaths = 0
@@ -69,14 +73,18 @@ class SimHost:
 
     async def run(self):
         """Have an agent running whenever there is power, as a service manager does, and a guard beside it."""
-        async with asyncio.TaskGroup() as machine:
-            machine.create_task(self.guard.run(), name=f"{self.node_id}.guard")
-            await self._restart()
+        guard = self.guard_process.spawn(self.guard.run(), f"{self.node_id}.guard")
+        try:
+            async with asyncio.TaskGroup() as machine:
+                machine.create_task(_ended(guard), name=f"{self.node_id}.watch")
+                await self._restart()
+        finally:
+            guard.cancel()
 
     async def _restart(self):
         while True:
             await self._power.wait()
-            self._agent = asyncio.get_running_loop().create_task(self._serve(), name=f"{self.node_id}.agent")
+            self._agent = self.process.spawn(self._serve(), f"{self.node_id}.agent")
             try:
                 await asyncio.wait([self._agent])
             finally:
@@ -107,7 +115,7 @@ class SimHost:
             pressure=dict,
             renewal_due=lambda: None,
         )
-        managers = Managers(("leader",), lambda _known: None)
+        managers = Managers(self._managers, lambda _known: None)
         link = RemoteLink(connect=self._connect, managers=managers, signs=signs, version="simulated")
         agent = Agent(link, self._driver, ingress, self.clock, self.ids, data, run, fence)
         try:
@@ -118,12 +126,17 @@ class SimHost:
             pass
 
     async def _connect(self, address, handlers):
-        return await self._dial(self.node_id, handlers)
+        return await self._dial(self.node_id, address, handlers)
 
     def kill_agent(self):
         """End the agent's process; its service manager starts it again."""
-        if self._agent is not None:
-            self._agent.cancel()
+        if self._agent is None:
+            return
+        self._agent.cancel()
+        if self.process.stopped:
+            # Whatever it would have done yet, it does not do.
+            self._driver.dead = True
+            self.process.go_on()
 
     def crash_agent_at_call(self, number, *, after):
         """Kill the agent at an engine call soon: before the engine acts, or after it and before the answer."""
@@ -168,3 +181,10 @@ class SimHost:
     def live(self):
         """The containers of tasks whose processes live, by task."""
         return {task_id: c for name in self.engine.running() if (task_id := task_id_of(name)) for c in [name]}
+
+
+async def _ended(guard):
+    """Raise what the guard died of; nothing here ends it."""
+    await asyncio.wait([guard])
+    if not guard.cancelled():
+        guard.result()

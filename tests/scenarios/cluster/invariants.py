@@ -9,7 +9,10 @@ from pilothouse.model.names import container_name, task_id_of
 from pilothouse.model.node import Node
 from pilothouse.model.objects import Service, Task
 from pilothouse.model.spec import Mode
-from pilothouse.model.states import TaskState
+from pilothouse.model.states import TaskState, Writer
+
+ANY_MANAGER = {Writer.API}
+"""Who may write on a manager that does not lead."""
 
 
 class BrokenError(AssertionError):
@@ -48,6 +51,11 @@ class Promises:
             self._surge(tx, service_id)
         for node_id in nodes - {""}:
             self._capacity(tx, node_id)
+
+    def led(self, commit, quorum):
+        """Check that what only a leader may write was written in the newest term."""
+        if commit.writer not in ANY_MANAGER and quorum.shown != quorum.epoch:
+            self._break(f"{commit.writer.name} wrote in term {quorum.shown}, and the newest is {quorum.epoch}")
 
     def started(self, host, container):
         """Check a container that was just started."""

@@ -7,6 +7,8 @@ import asyncio
 import itertools
 import selectors
 
+from tests.scenarios.cluster.processes import Ready
+
 START = 1_000.0
 MOST_TURNS = 20_000
 """Turns of the loop without a moment passing; the longest honest chain is far shorter."""
@@ -54,6 +56,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         selector.loop = self
         self.passed = START
         super().__init__(selector)
+        self._ready = Ready()
         SimTask.numbers = itertools.count()
         self.set_task_factory(lambda loop, coro, **kwargs: SimTask(coro, loop=loop, **kwargs))
 

@@ -1,6 +1,7 @@
 """The network between agents and managers: it delays, loses, and can be cut in either direction."""
 
 import asyncio
+import contextvars
 
 from pilothouse.errors import SessionLostError
 
@@ -8,7 +9,7 @@ DIAL_SECONDS = 10.0
 
 
 class Way:
-    """One direction of one node's way to the managers.
+    """One direction of one node's way to one manager.
 
     Attributes:
         open: It is not cut.
@@ -43,19 +44,24 @@ class Way:
 
 
 class Lane:
-    """One connection's part of a way; keeps `link.memory.Path`: in order, however long each message takes."""
+    """One connection's part of a way; keeps `link.memory.Path`: in order, however long each message takes.
+
+    Attributes:
+        context: In which what arrives is taken: of the process at its end, which may be stopped.
+    """
 
     def __init__(self, way):
         self._way = way
         self._waiting = []
         self._free_at = 0.0
         self.dead = False
+        self.context = None
         way.lanes.append(self)
 
     def carry(self, data, deliver):
         loop = asyncio.get_running_loop()
         self._free_at = max(self._free_at, loop.time() + self._way.delay())
-        loop.call_at(self._free_at, self._arrive, deliver)
+        loop.call_at(self._free_at, self._arrive, deliver, context=contextvars.Context())
 
     def _arrive(self, deliver):
         # What is on its way when the line is cut is sent again, and arrives once it is mended.
@@ -64,29 +70,32 @@ class Lane:
 
     def flush(self):
         while self._waiting and self._way.open and not self.dead:
-            self._waiting.pop(0)()
+            asyncio.get_running_loop().call_soon(self._waiting.pop(0), context=self.context)
 
 
 class Net:
-    """Both ways of every node."""
+    """Both ways between every node and every manager."""
 
-    def __init__(self, ids):
+    def __init__(self, ids, managers):
         self._ids = ids
+        self._managers = managers
         self._ways = {}
 
-    def up(self, node_id):
-        return self._ways.setdefault((node_id, "up"), Way(self._ids))
+    def _way(self, node_id, manager, direction):
+        return self._ways.setdefault((node_id, manager, direction), Way(self._ids))
 
-    def down(self, node_id):
-        return self._ways.setdefault((node_id, "down"), Way(self._ids))
+    def ways(self, node_id, manager="", *, up=True, down=True):
+        """Return the ways of a node, to one manager or to all, in one direction or both."""
+        directions = [name for name, wanted in (("up", up), ("down", down)) if wanted]
+        return [self._way(node_id, m, each) for m in self._managers if manager in {"", m} for each in directions]
 
-    async def dial(self, node_id):
+    async def dial(self, node_id, manager):
         """Return the two lanes of a new connection, once both directions let one be made.
 
         Raises:
             SessionLostError: They did not, for so long that the caller gives up.
         """
-        up, down = self.up(node_id), self.down(node_id)
+        up, down = self.ways(node_id, manager)
         until = asyncio.get_running_loop().time() + DIAL_SECONDS
         while not (up.open and down.open):
             if asyncio.get_running_loop().time() > until:
@@ -96,8 +105,8 @@ class Net:
         return Lane(up), Lane(down)
 
     def unplug(self, node_id):
-        self.up(node_id).unplug()
-        self.down(node_id).unplug()
+        for way in self.ways(node_id):
+            way.unplug()
 
     def mend_all(self):
         for way in self._ways.values():

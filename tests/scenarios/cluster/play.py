@@ -19,16 +19,27 @@ from tests.scenarios.cluster.world import SimCluster, told
 
 QUIET_SECONDS = 30.0
 EVENTUALLY_SECONDS = 3600.0
+MANAGERS = ("m1", "m2", "m3")
 
 
 class Played(msgspec.Struct, frozen=True):
-    """What one run was: commits checked, containers started, seconds simulated, and how long the end took."""
+    """What one run was.
+
+    Attributes:
+        commits: How many were checked.
+        starts: How many containers were started.
+        seconds: How many were simulated.
+        settled_after: How many of them the end took.
+        terms: How many there were.
+        refused: How many commits of a manager that believed to lead, and did not, were refused.
+    """
 
     commits: int
     starts: int
     seconds: float
     settled_after: float
     terms: int
+    refused: int
 
 
 class FailedError(AssertionError):
@@ -42,7 +53,7 @@ def play(seed, nodes=4, events=None):
         FailedError: With the seed, the script and the promise.
     """
     names = tuple(f"n{number}" for number in range(1, nodes + 1))
-    acts = script(seed, names) if events is None else events
+    acts = script(seed, names, MANAGERS) if events is None else events
     try:
         with log_muted(), tempfile.TemporaryDirectory(dir="/dev/shm", prefix="simulated-") as directory:
             return simulate(_play(directory, seed, nodes, acts))
@@ -101,6 +112,7 @@ async def _play(directory, seed, nodes, acts):
             seconds=round(asyncio.get_running_loop().time() - began, 3),
             settled_after=round(settled - mended, 3),
             terms=cluster.terms,
+            refused=cluster.quorum.refused,
         )
 
 
@@ -158,25 +170,70 @@ class Player:
         await self.cluster.heal(node)
 
     async def loss(self, node, share):
-        self.cluster.net.up(node).loss = self.cluster.net.down(node).loss = share
+        for way in self.cluster.net.ways(node):
+            way.loss = share
 
     async def kill_leader(self):
         await self.cluster.kill_leader()
 
+    async def kill_manager(self, name):
+        self.cluster.managers[name].kill()
+
     async def crash_leader(self, commits):
         if self.cluster.leader is not None:
-            self.cluster.leader.store.kill_after = commits
+            self.cluster.leader.reach.kill_after = commits
 
     async def store(self, slow, lose):
-        if self.cluster.leader is not None:
-            self.cluster.leader.store.slow_seconds = slow
-            self.cluster.leader.store.lose_every = lose
+        """Make the store slow, or lose answers, for whoever leads; a store that is well is well for everybody."""
+        leader = self.cluster.leader
+        for each in self.cluster.managers.values() if not slow and not lose else [leader] if leader else []:
+            each.reach.slow_seconds = slow
+            each.reach.lose_every = lose
+
+    async def cut_store(self, name):
+        for manager in self._managers(name):
+            manager.reach.cut = True
+
+    async def heal_store(self, name):
+        for manager in self._managers(name, all_if_leader=True):
+            manager.reach.cut = False
+
+    def _managers(self, name, *, all_if_leader=False):
+        """Return the manager of that name; of who leads now only itself, or all of which one may have led before."""
+        if name != "leader":
+            return [self.cluster.managers[name]]
+        found = self.cluster.managers.values() if all_if_leader else [self.cluster.leader]
+        return [manager for manager in found if manager is not None]
+
+    async def part(self, node, manager, up, down):
+        await self.cluster.cut(node, up=up, down=down, manager=manager)
+
+    async def join(self, node, manager):
+        await self.cluster.heal(node, manager)
+
+    async def pause(self, name):
+        for process in self._processes(name):
+            process.stop()
+
+    async def go_on(self, name):
+        for process in self._processes(name, all_if_leader=True):
+            process.go_on()
+
+    def _processes(self, name, *, all_if_leader=False):
+        node, _, guard = name.partition(".")
+        if node in self.cluster.hosts:
+            host = self.cluster.hosts[node]
+            return [host.guard_process if guard else host.process]
+        return [manager.process for manager in self._managers(name, all_if_leader=all_if_leader)]
 
     async def clock(self, node, wrong_by):
-        if node:
+        if node in self.cluster.hosts:
             self.cluster.hosts[node].set_clock_wrong(wrong_by)
+        elif node:
+            self.cluster.managers[node].clock.wrong_by = wrong_by
         else:
-            self.cluster.clock.wrong_by = wrong_by
+            for clock in (self.cluster.clock, *(each.clock for each in self.cluster.managers.values())):
+                clock.wrong_by = wrong_by
 
     async def kill_container(self, number):
         found = [(host, name) for host in self.cluster.hosts.values() for name in host.engine.running()]
@@ -189,7 +246,12 @@ class Player:
         self.cluster.net.mend_all()
         await self.clock("", 0)
         await self.store(0.0, 0)
+        for manager in self.cluster.managers.values():
+            manager.reach.cut = False
+            manager.process.go_on()
         for node, host in self.cluster.hosts.items():
+            host.process.go_on()
+            host.guard_process.go_on()
             host.power_on()
             host.engine_up()
             host.set_clock_wrong(0)

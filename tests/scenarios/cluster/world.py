@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from pilothouse.agent.runtime.fakehost import FakeImage
-from pilothouse.errors import ServerUnavailableError, SessionLostError
+from pilothouse.errors import ServerUnavailableError
 from pilothouse.ids import SeededIds
 from pilothouse.model.api import DeployRequest
 from pilothouse.model.certificate import Certificate
@@ -23,6 +23,7 @@ from pilothouse.model.objects import Task
 from pilothouse.model.spec import Resources
 from pilothouse.model.states import Writer
 from pilothouse.store.memory import MemoryStore
+from tests.scenarios.cluster.election import Quorum
 from tests.scenarios.cluster.host import SimHost
 from tests.scenarios.cluster.invariants import Promises
 from tests.scenarios.cluster.loop import SimClock
@@ -30,7 +31,7 @@ from tests.scenarios.cluster.manager import CLUSTER, SimManager
 from tests.scenarios.cluster.net import Net
 from tests.server.harness import call
 
-ELECTION_SECONDS = 2.0
+PATIENCE_SECONDS = 20.0
 CAPACITY = Resources(cpu_nano=4_000_000_000, memory_bytes=4 << 30, pids=32_768)
 
 
@@ -46,8 +47,9 @@ class Snapshot(msgspec.Struct, frozen=True):
 class WatchedStore:
     """The store everybody shares, with somebody who looks at each commit before it is acknowledged."""
 
-    def __init__(self, inner, promises):
+    def __init__(self, inner, promises, quorum):
         self._inner = inner
+        self._quorum = quorum
         self._promises = promises
 
     async def view(self, fn):
@@ -55,8 +57,10 @@ class WatchedStore:
 
     async def update(self, writer, fn):
         since = await self._inner.view(lambda tx: tx.revision)
+        self._quorum.shown = None
         result = await self._inner.update(writer, fn)
         for commit in await self._inner.history(since, 1):
+            self._promises.led(commit, self._quorum)
             await self._inner.view(lambda tx, commit=commit: self._promises.committed(tx, commit.changes))
         return result
 
@@ -71,26 +75,29 @@ class SimCluster:
     """Keeps `interface.Cluster`.
 
     Attributes:
-        leader: The manager that leads, or None between two terms.
-        terms: How many there were.
+        managers: By name.
     """
 
-    def __init__(self, directory, nodes=3, seed=0, images=(), capacity=CAPACITY):
+    def __init__(self, directory, nodes=3, seed=0, images=(), capacity=CAPACITY, managers=3):
         self.ids = SeededIds(seed)
         self.clock = SimClock()
-        self.net = Net(SeededIds(seed + 1))
-        self.leader = None
-        self.terms = 0
+        names = tuple(f"m{number}" for number in range(1, managers + 1))
+        self.net = Net(SeededIds(seed + 1), names)
+        self.quorum = Quorum()
         self.hosts = {}
         self.promises = Promises(self.hosts)
         self.memory = MemoryStore(self.clock)
-        self.store = WatchedStore(self.memory, self.promises)
-        self._changed = asyncio.Event()
+        self.store = WatchedStore(self.memory, self.promises, self.quorum)
+        self.managers = {
+            name: SimManager(name, self.store, self.quorum, SimClock(), SeededIds(seed * 1000 + 900 + number))
+            for number, name in enumerate(names)
+        }
         pictures = images or [FakeImage(ref=ref) for ref in ("web:1", "web:2", "web:3", "db:1", "job:1")]
         for number in range(1, nodes + 1):
             node_id = f"n{number}"
             place = pathlib.Path(directory) / node_id
-            host = SimHost(node_id, SimClock(), SeededIds(seed * 1000 + number), place, self._dial, pictures, capacity)
+            ids = SeededIds(seed * 1000 + number)
+            host = SimHost(node_id, SimClock(), ids, place, self._dial, pictures, names, capacity)
             host.engine.watcher = lambda container, host=host: self.promises.started(host, container)
             self.hosts[node_id] = host
         self.nodes = tuple(self.hosts)
@@ -100,7 +107,7 @@ class SimCluster:
         """Run everything until the block ends."""
         await self.memory.update(Writer.API, self._found)
         async with asyncio.TaskGroup() as group:
-            running = [group.create_task(self._lead(), name="managers")]
+            running = [group.create_task(each.run(), name=each.name) for each in self.managers.values()]
             running += [group.create_task(host.run(), name=host.node_id) for host in self.hosts.values()]
             await self.until(lambda seen: len(seen.nodes) == len(self.hosts) and all_ready(seen), 60)
             yield self
@@ -120,43 +127,46 @@ class SimCluster:
             shown = Certificate(serial=node_id, not_before=0.0, not_after=2 * now, authority="1")
             tx.put(Node(id=node_id, role="agent", joined_at=now, certificates=(shown,)))
 
-    async def _dial(self, node_id, handlers):
-        there, back = await self.net.dial(node_id)
-        if self.leader is None:
-            raise SessionLostError("no manager leads")
-        return self.leader.let_in(node_id, handlers, there, back)
+    async def _dial(self, node_id, address, handlers):
+        there, back = await self.net.dial(node_id, address)
+        back.context = self.hosts[node_id].process.context
+        return self.managers[address].let_in(node_id, handlers, there, back)
 
-    async def _lead(self):
-        """One manager after the other."""
-        while True:
-            self.terms += 1
-            manager = SimManager(self.store, self.clock, self.ids, self.terms)
-            term = asyncio.get_running_loop().create_task(manager.run(), name=f"term {self.terms}")
-            try:
-                await asyncio.wait([asyncio.ensure_future(manager.started.wait()), term], return_when="FIRST_COMPLETED")
-                self.leader = manager
-                await asyncio.wait([term])
-            finally:
-                self.leader = None
-                term.cancel()
-            if not term.cancelled() and (error := term.exception()) is not None:
-                raise error
-            await asyncio.sleep(ELECTION_SECONDS)
+    @property
+    def leader(self):
+        """The manager of the newest term, or None between two terms."""
+        return next((each for each in self.believers() if each.leadership.epoch == self.quorum.epoch), None)
+
+    def believers(self):
+        """The managers that believe to lead."""
+        return [each for each in self.managers.values() if each.alive and each.leadership is not None]
+
+    @property
+    def terms(self):
+        """How many terms there were."""
+        return self.quorum.epoch
 
     # what people do
 
     async def up(self, spec):
         body = msgspec.json.encode(DeployRequest(spec=spec))
-        await self._ask("PUT", f"/v1/apps/{spec.name}", body)
+        await self.ask("PUT", f"/v1/apps/{spec.name}", body)
 
     async def down(self, app):
-        await self._ask("DELETE", f"/v1/apps/{app}?volumes=true", None)
+        await self.ask("DELETE", f"/v1/apps/{app}?volumes=true")
 
-    async def _ask(self, method, path, body):
-        """Ask the API until it answers; a person tries again when nobody does."""
+    async def ask(self, method, path, body=None):
+        """Ask a manager that says it leads until one answers; a person tries again when nobody does."""
         while True:
+            believers = self.believers()
+            if not believers:
+                await asyncio.sleep(1)
+                continue
+            asked = believers[int(self.ids.fraction() * len(believers))]
             try:
-                reply = await self._leader().serve(lambda: call(self.leader.manager.api, method, path, raw=body))
+                reply = await asked.serve(
+                    lambda asked=asked: call(asked.manager.api, method, path, raw=body), PATIENCE_SECONDS
+                )
             except ServerUnavailableError:
                 await asyncio.sleep(1)
                 continue
@@ -165,11 +175,6 @@ class SimCluster:
             if reply.status < 500 and reply.status != 409:
                 raise AssertionError(f"{method} {path}: {reply}")
             await asyncio.sleep(1)
-
-    def _leader(self):
-        if self.leader is None:
-            raise ServerUnavailableError("no manager leads")
-        return self.leader
 
     async def _specify(self, node_id, **changes):
         def write(tx):
@@ -208,14 +213,12 @@ class SimCluster:
         if self.leader is not None:
             self.leader.kill()
 
-    async def cut(self, node_id, *, up=True, down=True):
-        if up:
-            self.net.up(node_id).cut()
-        if down:
-            self.net.down(node_id).cut()
+    async def cut(self, node_id, *, up=True, down=True, manager=""):
+        for way in self.net.ways(node_id, manager, up=up, down=down):
+            way.cut()
 
-    async def heal(self, node_id):
-        for way in (self.net.up(node_id), self.net.down(node_id)):
+    async def heal(self, node_id, manager=""):
+        for way in self.net.ways(node_id, manager):
             way.mend()
             way.loss = 0.0
 
