@@ -175,8 +175,10 @@ def release_again(slot: Slot, gate: Gate, plan: Plan, *, start_first: bool) -> N
     for old in slot.outdated:
         if old.desired_state is not TaskState.READY or not gate.has_run(old):
             continue
-        # One of the same that was to leave its node, and need not any more, runs on.
-        running = [each for each in slot.outdated if each is not old and each.desired_state is TaskState.RUNNING]
+        # One of the same that was to leave its node, and need not any more, runs on; so does the present one, where
+        # what was prepared for a release has become the older by that release being undone.
+        others = [each for each in (*slot.outdated, slot.current) if each is not None and each is not old]
+        running = [each for each in others if each.desired_state is TaskState.RUNNING]
         before = [] if start_first else [*slot.stopping, *running]
         if old.not_before > plan.now:
             plan.look_again(old.not_before)
