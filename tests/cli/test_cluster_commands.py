@@ -3,10 +3,13 @@
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from pilothouse.cli import lifecycle, membership
 from pilothouse.cli.membership import Membership
+from pilothouse.cli.promotion import stage
 from pilothouse.errors import ConflictError, NotClusteredError
+from pilothouse.model.api import StoreMember, StoreStatus
 from pilothouse.model.certificate import Certificate
 from pilothouse.model.cluster import JoinToken, ManagerMember, Role
 from pilothouse.model.cluster_api import (
@@ -154,7 +157,8 @@ def test_a_node_is_shown_with_its_certificates(api, command):
     ("words", "method", "path", "said"),
     [
         (("rotate", "web1"), "POST", "/v1/nodes/web1/rotate", "asked for a new key"),
-        (("approve", "web1"), "POST", "/v1/nodes/web1/approve", "approved as a manager"),
+        (("approve", "web1", "--no-wait"), "POST", "/v1/nodes/web1/approve", "approved as a manager"),
+        (("demote", "web1"), "POST", "/v1/nodes/web1/demote", "is an agent"),
         (("remove", "web1"), "DELETE", "/v1/nodes/web1", "pilothouse leave"),
     ],
 )
@@ -221,11 +225,66 @@ def test_leaving_forgets_everything(here, command, tmp_path):
     assert command("leave").code == 3
 
 
-def test_a_manager_leaves_only_by_force(here, command, tmp_path):
+def test_the_manager_that_has_the_state_leaves_only_by_force(here, command, tmp_path):
     data = joined(tmp_path, Role.MANAGER)
-    assert "remove it on another one" in command("leave").err
+    (data / "store.db").write_text("the state")
+    assert "without it there is no cluster" in command("leave").err
     assert membership.load(data) is not None
     assert command("leave", "--force").code == 0
+    assert (data / "store.db").read_text() == "the state"
+
+
+def test_a_manager_that_does_not_run_leaves_only_by_force_and_keeps_its_share_aside(here, command, tmp_path):
+    data = joined(tmp_path, Role.MANAGER)
+    (data / "etcd").mkdir()
+    (data / "etcd" / "member.json").write_text("{}")
+    assert "its server does not run" in command("leave").err
+    assert membership.load(data) is not None
+    assert command("leave", "--force").code == 0
+    assert (data / "etcd.left" / "member.json").exists()
+
+
+def test_a_machine_that_waits_to_be_a_manager_leaves_as_an_agent_does(here, command, tmp_path):
+    data = joined(tmp_path, Role.MANAGER)
+    assert command("leave").code == 0
+    assert list(data.iterdir()) == []
+
+
+def test_an_agent_says_what_it_waits_for_before_it_is_a_manager(here, command, tmp_path):
+    joined(tmp_path, Role.MANAGER)
+    (tmp_path / "becoming").write_text("its member follows the others")
+    assert "becomes a manager: its member follows the others" in command("agent", "status").out
+
+
+STATUS = StoreStatus(kind="etcd", revision=1, members=(StoreMember(id="a", name="m1"),))
+
+
+def test_approving_says_that_the_state_must_be_shared_first(api, command):
+    api.answers["POST", "/v1/nodes/m2/approve"] = Node(id="m2")
+    api.answers["GET", "/v1/store"] = StoreStatus(kind="sqlite", revision=1)
+    done = command("node", "approve", "m2")
+    assert (done.code, "pilothouse store migrate --to etcd" in done.out) == (0, True)
+
+
+def test_approving_waits_until_the_new_member_has_its_vote(api, command):
+    api.answers["POST", "/v1/nodes/m2/approve"] = Node(id="m2")
+    api.answers["GET", "/v1/store"] = replace(STATUS, members=(*STATUS.members, StoreMember(id="b", name="m2")))
+    done = command("node", "approve", "m2")
+    assert (done.code, "m2 is a manager" in done.out) == (0, True)
+
+
+def test_each_stage_of_becoming_a_manager_has_its_words():
+    def with_member(**fields):
+        return stage(replace(STATUS, members=(*STATUS.members, StoreMember(**{"id": "b", "name": "", **fields}))), "m2")
+
+    said = [stage(STATUS, "m2"), with_member(), with_member(name="m2", learner=True), with_member(name="m2")]
+    assert said[-1] == ""
+    assert len(set(said)) == 4
+
+
+def test_a_member_that_nobody_needs_is_removed_by_name(api, command):
+    api.answers["DELETE", "/v1/store/members/b"] = page(StoreMember(id="b", name="", peers=("https://10.0.0.9:7445",)))
+    assert "removed the member b (never started, https://10.0.0.9:7445)" in command("store", "remove-member", "b").out
 
 
 def test_a_machine_whose_engine_does_not_answer_stays_a_member_until_told_to_keep_what_runs(

@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from pilothouse.link.credentials import Credentials
 from tests.engine import SLEEPER, until
 from tests.platform import Platform
 
@@ -117,20 +116,18 @@ def test_a_server_that_stops_and_starts_again_is_the_same_manager(machines):
 def test_a_machine_that_was_approved_becomes_a_manager_and_its_node_goes_on_whoever_leads(machines):
     first, second = machines
     first.command("init", "--advertise", "127.0.0.1:17443")
-    first.stop()
-    first.command("store", "migrate", "--to", "etcd")
-    first.start()
     token = json.loads(first.command("token", "create", "--role", "manager", "--json").stdout)["token"]
     address = ("--advertise", "127.0.0.1:18443")
     name = json.loads(second.command("join", "127.0.0.1:17443", token, *address, "--json").stdout)["node_id"]
-    early = second.command("store", "join", check=False)
-    assert early.returncode == 3, "nobody approved it"
-    first.command("node", "approve", name)
-    pki = Credentials(pathlib.Path(second.environment["PILOTHOUSE_DATA"]))
-    until(lambda: any("/manager/" in each for each in pki.held().names), "it has a manager's certificate")
-    second.command("agent", "stop")
-    second.command("store", "join")
-    second.start()
+    assert "waits until somebody" in second.command("agent", "status").stdout
+    early = first.command("node", "approve", name).stdout
+    assert "pilothouse store migrate --to etcd" in early, "the state is in a file"
+    first.stop()
+    first.command("store", "migrate", "--to", "etcd")
+    first.start()
+    followed = first.command("node", "approve", name).stdout
+    assert f"{name} is a manager" in followed
+    until(lambda: second.command("server", "status", check=False).returncode == 0, "its server answers")
     assert json.loads(second.command("cluster", "show", "--json").stdout)["cluster"]
     nodes = [each["id"] for each in json.loads(first.command("node", "ls", "--json").stdout)]
     assert len(nodes) == 2

@@ -1,14 +1,16 @@
 """Members and managers prove who they are, and a machine that was approved becomes a manager."""
 
 import asyncio
+import contextlib
 import os
 
 import pytest
 
-from pilothouse.cli import becoming, joining
+from pilothouse.cli import joining, share
+from pilothouse.cli.becoming import Becoming
 from pilothouse.cli.moving import Mover, place_of
 from pilothouse.cli.places import places
-from pilothouse.errors import ConflictError, StoreUnavailableError
+from pilothouse.errors import StoreUnavailableError
 from pilothouse.governance.identity.authority.issue import issue
 from pilothouse.governance.secrets.seal import load_vault
 from pilothouse.link.credentials import Credentials, new_request
@@ -18,7 +20,8 @@ from pilothouse.model.states import Writer
 from pilothouse.server.cluster.renewing import renew
 from pilothouse.store.conformance import sample_task
 from pilothouse.store.etcd.client import EtcdClient, read_security
-from pilothouse.store.etcd.member import Member, client_of, find_binary
+from pilothouse.store.etcd.member import Member, Settings, client_of, find_binary
+from pilothouse.store.etcd.membership import add
 from pilothouse.store.etcd.store import EtcdStore
 from tests.pki import Pki
 from tests.store.cluster import CLOCK, IDS, Cluster
@@ -102,28 +105,16 @@ async def test_a_machine_that_was_approved_becomes_a_manager_and_can_be_removed(
     for server in (first, second):
         (server.directory / "data").mkdir(parents=True)
     try:
-        first.start()
-        await _answers(first)
-        status, _, made = await first.call("POST", "/v1/cluster", {"advertise": f"127.0.0.1:{port}"})
-        assert status == 200, made
-        first_node = (await first.call("GET", "/v1/nodes"))[2]["items"][0]["id"]
-        _, _, token = await first.call("POST", "/v1/tokens", {"role": "manager"})
-        await _stop(first)
-        await Mover(first.directory / "data", ENVIRONMENT, CLOCK, IDS).to_members(
-            place_of(first.directory / "data", "")
-        )
-        first.start()
-        await _answers(first)
+        first_node, token = await _founded(first, f"127.0.0.1:{port}")
 
         known = places({}, data=str(second.directory / "data"), run=str(second.directory / "run"))
-        answer = await _joined(known, f"127.0.0.1:{port}", token["token"], f"127.0.0.2:{port}")
-        with pytest.raises(ConflictError, match="no manager's certificate yet"):
-            await asyncio.to_thread(becoming.become_manager, second.directory / "data", ENVIRONMENT)
+        answer = await _joined(known, f"127.0.0.1:{port}", token, f"127.0.0.2:{port}")
+        async with _becoming(known):
+            await _says(known, "waits until somebody on a manager approves it")
         assert (await first.call("POST", f"/v1/nodes/{answer.node_id}/approve"))[0] == 200
         await _fetch_certificate(first.directory / "data", second.directory / "data", answer.node_id)
-        for _ in range(2):
-            named = await asyncio.to_thread(becoming.become_manager, second.directory / "data", ENVIRONMENT)
-            assert named == answer.node_id
+        own = second.directory / "data" / "etcd"
+        await _become(known, own)
         second.start()
         await _answers(second)
         found = await second.status()
@@ -147,15 +138,89 @@ async def test_a_machine_that_was_approved_becomes_a_manager_and_can_be_removed(
         await _answers(first)
         await _ready(second, first_node)
 
+        await _clear_up(first, answer.node_id)
         await _stop(second)
-        status, _, gone = await first.call("DELETE", f"/v1/nodes/{answer.node_id}?force=true")
-        assert status == 200, gone
+        await Member(own, "", CLOCK).stop()
+        status, _, kept = await first.call("DELETE", f"/v1/nodes/{answer.node_id}?force=true")
+        assert status in {409, 503}, kept
+        await Member(own, find_binary(ENVIRONMENT), CLOCK).ensure()
+        await _until_removed(first, answer.node_id)
         assert len((await first.status())["members"]) == 1
     finally:
         for server in (first, second):
             if server.process is not None and server.process.poll() is None:
                 server.kill()
             await Member(server.directory / "data" / "etcd", find_binary(ENVIRONMENT), CLOCK).stop()
+
+
+async def _founded(server, advertise):
+    """Have a server be the first manager, its state in etcd; return its node and a token for another one."""
+    server.start()
+    await _answers(server)
+    status, _, made = await server.call("POST", "/v1/cluster", {"advertise": advertise})
+    assert status == 200, made
+    node = (await server.call("GET", "/v1/nodes"))[2]["items"][0]["id"]
+    _, _, token = await server.call("POST", "/v1/tokens", {"role": "manager"})
+    await _stop(server)
+    data = server.directory / "data"
+    await Mover(data, ENVIRONMENT, CLOCK, IDS).to_members(place_of(data, ""))
+    server.start()
+    await _answers(server)
+    return node, token["token"]
+
+
+async def _become(known, own):
+    """Have an approved machine become a manager, interrupted half way, where something of an earlier share is left."""
+    Member(own, "", CLOCK).configure(Settings(name="old", peer="127.0.0.2:1", client="127.0.0.2:2", cluster={}, id="1"))
+    (own / "data").mkdir()
+    async with _becoming(known):
+        await _until(lambda: Member(own, "", CLOCK).find() is not None)
+    async with _becoming(known) as became:
+        await asyncio.wait_for(became.wait(), 60)
+    assert share.complete(known.data)
+    assert share.progress(known) == ""
+
+
+async def _clear_up(server, manager):
+    """Take a member out that was let in and never came; a manager's own cannot be taken out so."""
+    client = client_of(Member(server.directory / "data" / "etcd", find_binary(ENVIRONMENT), CLOCK), CLOCK)
+    await add(client, "https://127.0.0.9:9", learner=True)
+    await client.close()
+    _, _, doctor = await server.call("GET", "/v1/doctor")
+    (left,) = [each for each in doctor["items"] if "belongs to no manager" in each["message"]]
+    assert (await server.call("DELETE", f"/v1/store/members/{left['advice'].split()[-1]}"))[0] == 200
+    assert (await server.call("DELETE", f"/v1/store/members/{manager}"))[0] == 409
+    assert (await server.call("DELETE", "/v1/store/members/nobody"))[0] == 404
+
+
+@contextlib.asynccontextmanager
+async def _becoming(known):
+    """Have a machine become a manager, as it does beside its agent; gives what is set once it is one."""
+    os.makedirs(known.run, exist_ok=True)
+    became = asyncio.Event()
+    running = asyncio.create_task(Becoming(known, ENVIRONMENT, CLOCK, became.set).run())
+    try:
+        yield became
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def _says(known, text):
+    await _until(lambda: text in share.progress(known))
+
+
+async def _until(true):
+    async with asyncio.timeout(30):
+        while not true():
+            await CLOCK.sleep(0.02)
+
+
+async def _until_removed(server, node_id):
+    """Remove a node once most members answer again."""
+    async with asyncio.timeout(30):
+        while (await server.call("DELETE", f"/v1/nodes/{node_id}?force=true"))[0] != 200:
+            await CLOCK.sleep(0.1)
 
 
 async def _answers(server):

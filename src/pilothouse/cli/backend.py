@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from pilothouse.cli import membership
+from pilothouse.cli import membership, share
+from pilothouse.cli.share import MEMBER as MEMBER
 from pilothouse.clock import Clock
 from pilothouse.errors import ConflictError, PilothouseError, StoreUnavailableError
 from pilothouse.ids import Ids
@@ -22,9 +23,6 @@ from pilothouse.store.interface import Election, Store
 from pilothouse.store.sqlite import SQLiteStore
 from pilothouse.store.terms import LocalElection
 from pilothouse.supervise import Loop
-
-MEMBER = "etcd"
-"""The directory of this machine's member, in the data directory."""
 
 REPLACED_MEMBER = "etcd.replaced"
 """What a restore took the place of."""
@@ -69,7 +67,7 @@ def uses_members(data: pathlib.Path) -> bool:
     """
     if any((data / name).exists() for name in (FILE, RESTORED)):
         return False
-    if (data / MEMBER / "member.json").exists():
+    if share.configured(data):
         return True
     if (data / REPLACED_MEMBER).exists():
         raise StoreUnavailableError(
@@ -87,11 +85,14 @@ async def open_backend(data: pathlib.Path, clock: Clock, ids: Ids, environment: 
         StoreCorruptError: It is damaged.
         ConflictError: This machine joined a cluster as a manager and has no share of its state yet.
     """
+    own = any((data / name).exists() for name in (FILE, RESTORED))
+    if not own and membership.load(data) is not None and not share.complete(data):
+        raise ConflictError(
+            "this machine joined a cluster and has no share of its state yet: start its agent (`pilothouse agent "
+            "start`), and it becomes a manager by itself once it is approved; `pilothouse agent status` says how far "
+            "it is"
+        )
     if not uses_members(data):
-        if membership.load(data) is not None and not any((data / name).exists() for name in (FILE, RESTORED)):
-            raise ConflictError(
-                "this machine joined a cluster and has no share of its state yet: `pilothouse store join` gives it one"
-            )
         store = await SQLiteStore.open(data, clock)
         return Backend("sqlite", store, LocalElection(store), store)
     return await _open_members(data, clock, ids, environment)

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from pilothouse.cli.client import decode
 from pilothouse.cli.transport import Query, Transport
-from pilothouse.model.api import Page
+from pilothouse.model.api import Page, StoreMember
 from pilothouse.model.cluster import JoinToken
 from pilothouse.model.cluster_api import (
     AuthorityView,
@@ -89,6 +89,14 @@ class ClusterClient:
     def approve_node(self, id: str) -> Node:
         """Let a node that joined with a manager's token be a manager."""
         return self._do("POST", f"/v1/nodes/{_part(id)}/approve", Node)
+
+    def demote_node(self, id: str) -> Node:
+        """Make a manager an agent."""
+        return self._do("POST", f"/v1/nodes/{_part(id)}/demote", Node)
+
+    def remove_member(self, id: str) -> Page[StoreMember]:
+        """Take a member of the replicated store out that no manager needs."""
+        return self._do("DELETE", f"/v1/store/members/{_part(id)}", Page[StoreMember])
 
     def _do(self, method: str, path: str, kind: type[T], body: object = None, query: Query | None = None) -> T:
         return decode(self._transport.call(method, path, body=body, query=query), kind)

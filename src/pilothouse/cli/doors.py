@@ -25,7 +25,12 @@ from pilothouse.supervise import run_term
 
 
 class Doors:
-    """The doors of one manager."""
+    """The doors of one manager.
+
+    Attributes:
+        lost: Set once this machine is no manager any more.
+        managers: Those that are, from then on: "HOST:PORT" of their listeners for agents.
+    """
 
     def __init__(self, data: pathlib.Path, clock: Clock, token_file: pathlib.Path | None = None) -> None:
         """Open nothing yet.
@@ -42,6 +47,8 @@ class Doors:
         self._sessions: SessionListener | None = None
         self._reception: Reception | None = None
         self._leader = ""
+        self.lost = asyncio.Event()
+        self.managers: tuple[str, ...] = ()
         if membership.load(data) is not None:
             self._clustered.set()
 
@@ -87,9 +94,13 @@ class Doors:
         await manager.listener.open_cluster(where, port, context, manager.allow_list, token)
         await self._open_sessions(server_context(credentials), where, port + SESSIONS_OFFSET)
         try:
-            await run_term({**manager.own_loops(credentials), "sessions": self._listen})
+            await run_term({**manager.own_loops(credentials, self._lose), "sessions": self._listen})
         finally:
             self._close_sessions()
+
+    def _lose(self, managers: tuple[str, ...]) -> None:
+        self.managers = managers
+        self.lost.set()
 
     async def _open_sessions(self, context: ssl.SSLContext, host: str, port: int) -> None:
         sessions = SessionListener(context, self._clock)

@@ -220,6 +220,10 @@ def start_unit(unit: str = UNIT) -> str:
     if not path.exists():
         path.write_text(unit_text(sys.executable, unit))
         _systemctl("daemon-reload")
+    other = UNIT if unit == AGENT_UNIT else AGENT_UNIT
+    if (UNIT_DIRECTORY / other).exists():
+        # A machine runs either; which one it is changes when it becomes a manager.
+        _systemctl("disable", other)
     # The unit is of type notify: this returns once the server answers, or has failed.
     _systemctl("enable", "--now", unit)
     return f"started the server (systemd unit {unit})"

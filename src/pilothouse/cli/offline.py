@@ -2,11 +2,12 @@
 
 import os
 import pathlib
+from collections.abc import Mapping
 
 from pilothouse.cli import lifecycle, output, times
 from pilothouse.cli.backend import Moved, uses_members
 from pilothouse.cli.places import Places
-from pilothouse.errors import ConflictError, InvalidRequestError
+from pilothouse.errors import ConflictError, InvalidRequestError, StoreUnavailableError
 from pilothouse.model.counts import count
 from pilothouse.store import backup
 from pilothouse.store.directory import FILE as STORE_FILE
@@ -45,39 +46,52 @@ def restore(file: str, places: Places, *, force: bool, to: str = "sqlite") -> No
 
 
 def migrate(places: Places, *, to: str, advertise: str | None) -> None:
-    """Move the state into etcd or into a file, and say what was moved.
+    """Move the state into etcd or into a file, and say what was moved; a server that runs is away meanwhile.
 
     Raises:
-        ConflictError: A server runs, or the state is there already.
+        ConflictError: The state is there already.
         StoreUnavailableError: etcd is not installed, does not start, or most members do not answer.
         StoreCorruptError: What is there is damaged; nothing was changed.
     """
-    _check_stopped(places)
     data = pathlib.Path(places.data)
     if to == "etcd" and not (data / STORE_FILE).exists() and not uses_members(data):
         raise InvalidRequestError(f"{data} holds no state: name the data directory of a server with --data")
+    if uses_members(data) is (to == "etcd"):
+        raise ConflictError(f"the state of {data} is in {'etcd' if to == 'etcd' else STORE_FILE} already")
+    if to == "etcd":
+        check_installed(os.environ)
+    lifecycle.check_serves(places)
+    pid = lifecycle.stop(places)
+    if pid is not None:
+        output.line(f"stopped the server (process {pid}); containers run on")
+    try:
+        _move(places, to, advertise, hint=pid is None)
+    finally:
+        if pid is not None:
+            output.line(lifecycle.start(places))
+
+
+def _move(places: Places, to: str, advertise: str | None, *, hint: bool) -> None:
     from pilothouse.cli import moving  # noqa: PLC0415 - one host need not pay for etcd's protocol
 
+    data = pathlib.Path(places.data)
     if to == "etcd":
         moved = moving.to_members(data, os.environ, advertise or "")
-        _say(places, "was moved into etcd:", moved)
+        _say(places, "was moved into etcd:", moved, hint=hint)
     else:
-        _say(places, "was moved into store.db:", moving.to_file(data, os.environ))
+        _say(places, "was moved into store.db:", moving.to_file(data, os.environ), hint=hint)
 
 
-def become_manager(places: Places) -> None:
-    """Give this machine a member of the replicated store, and say so.
+def check_installed(environment: Mapping[str, str]) -> None:
+    """Accept a machine that can run a member of the store.
 
     Raises:
-        ConflictError: An agent or a server runs, or the machine is not approved as a manager yet.
-        NotClusteredError: It did not join as a manager.
-        ServerUnavailableError, StoreUnavailableError: No manager answers, or etcd does not start.
+        StoreUnavailableError: etcd is not installed.
     """
-    _check_stopped(places)
-    from pilothouse.cli import becoming  # noqa: PLC0415 - one host need not pay for etcd's protocol
+    from pilothouse.store.etcd.member import MISSING, find_binary  # noqa: PLC0415 - as above
 
-    node = becoming.become_manager(pathlib.Path(places.data), os.environ)
-    output.line(f"{node} is a manager: `pilothouse server start` starts its server")
+    if not find_binary(environment):
+        raise StoreUnavailableError(MISSING)
 
 
 def _check_stopped(places: Places) -> None:
@@ -89,8 +103,9 @@ def _check_stopped(places: Places) -> None:
         )
 
 
-def _say(places: Places, said: str, moved: Moved) -> None:
+def _say(places: Places, said: str, moved: Moved, *, hint: bool = True) -> None:
+    start = "; `pilothouse server start` starts the server on it" if hint else ""
     output.line(
         f"{places.data} {said} revision {moved.revision}, {count(moved.objects, 'object')}, "
-        f"{count(moved.commits, 'kept commit')}; `pilothouse server start` starts the server on it"
+        f"{count(moved.commits, 'kept commit')}{start}"
     )

@@ -31,6 +31,8 @@ from pilothouse.cli.opening import open_patiently
 from pilothouse.cli.pidfile import PidFile
 from pilothouse.cli.places import Places, TcpPlace, engine_socket, token_file
 from pilothouse.cli.remote_agent import agent_loops
+from pilothouse.cli.stepping_down import step_down, was_demoted
+from pilothouse.cli.turning import turn_into
 from pilothouse.clock import Clock, SystemClock
 from pilothouse.errors import (
     InvalidRequestError,
@@ -78,22 +80,30 @@ def main(places: Places, environment: Mapping[str, str], tcp: TcpPlace | None = 
             f"this machine is an agent ({known.node_id}) of a cluster and runs no server: pilothouse agent run"
         )
     with PidFile(places.pid_file), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(places, engine_socket(environment), environment.get("NOTIFY_SOCKET", ""), tcp))
+        manages = runner.run(_serve(places, engine_socket(environment), environment.get("NOTIFY_SOCKET", ""), tcp))
+    if not manages:
+        turn_into(places, "agent")
 
 
-async def _serve(places: Places, engine: str, notify_socket: str, tcp: TcpPlace | None) -> None:
-    """Run terms until somebody asks the process to end."""
+async def _serve(places: Places, engine: str, notify_socket: str, tcp: TcpPlace | None) -> bool:
+    """Run terms until somebody asks the process to end; return False if this machine is no manager any more."""
     clock, ids = SystemClock(), SystemIds()
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, asked.set)
     log.event("info", "server.starting", data=places.data, socket=places.socket, engine=engine, pid=os.getpid())
-    deaths = 0
+    deaths, data = 0, pathlib.Path(places.data)
+    if was_demoted(data):
+        await step_down(data, os.environ, clock)
+        return False
     while not asked.is_set():
         begun = clock.monotonic()
         term = Term(places, engine, clock, ids, notify_socket, tcp)
         error = await term.run(asked)
+        if not asked.is_set() and (term.demoted or isinstance(error, NodeRemovedError)):
+            await step_down(data, os.environ, clock, term.managers)
+            return False
         if error is None:
             break
         if isinstance(error, NodeRemovedError):
@@ -106,6 +116,7 @@ async def _serve(places: Places, engine: str, notify_socket: str, tcp: TcpPlace 
         await clock.sleep(delay_seconds(deaths, fraction=ids.fraction(), cap=10.0))
     notify(notify_socket, "STOPPING=1")
     log.event("info", "server.ended", pid=os.getpid())
+    return True
 
 
 class Term:
@@ -113,12 +124,16 @@ class Term:
 
     Attributes:
         opened: The API was open for requests at some time.
+        demoted: It ended because this machine is no manager any more.
+        managers: Those that are, then.
     """
 
     def __init__(
         self, places: Places, engine: str, clock: Clock, ids: Ids, notify_socket: str, tcp: TcpPlace | None = None
     ) -> None:
         self.opened = False
+        self.demoted = False
+        self.managers: tuple[str, ...] = ()
         self._places = places
         self._engine = engine
         self._clock = clock
@@ -196,7 +211,8 @@ class Term:
                     await manager.listener.open_tcp(_listening(self._tcp))
                 self.opened = True
                 notify(self._notify_socket, "READY=1")
-                await asked.wait()
+                self.demoted = await _either(asked, doors.lost)
+                self.managers = doors.managers
                 log.event("info", "server.stopping")
                 await manager.listener.close()
                 for each in (term, attending):
@@ -303,6 +319,17 @@ class Term:
             return agent, {}
         lease, shown = fence.lease, term.shown
         return agent, {"lease": lambda: renew_locally(lease, self._clock, shown)}
+
+
+async def _either(asked: asyncio.Event, lost: asyncio.Event) -> bool:
+    """Return once one of both is set: whether it was *lost*."""
+    waiting = [asyncio.ensure_future(each.wait()) for each in (asked, lost)]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()
+    return lost.is_set()
 
 
 async def _while_leading(leadership: Leadership) -> None:

@@ -150,12 +150,14 @@ class StoreAdmission(Value, frozen=True, kw_only=True):
         clients: URLs where managers reach the members that run.
         key: Opens the platform's sealed secrets.
         promoted: Its own member has its vote; before that it follows only.
+        member: The id of its own member; what a machine keeps of another one is worth nothing.
     """
 
     cluster: dict[str, str]
     clients: tuple[str, ...]
     key: bytes
     promoted: bool
+    member: str = ""
 
     def __repr__(self) -> str:
         """Leave the key out, so that no log line can hold it."""

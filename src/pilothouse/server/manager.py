@@ -25,6 +25,7 @@ from pilothouse.server.cluster.allow_list import AllowList
 from pilothouse.server.cluster.founding import Founded
 from pilothouse.server.cluster.introducing import Introducing
 from pilothouse.server.cluster.rotating import Own, Rotating
+from pilothouse.server.cluster.standing import Standing
 from pilothouse.server.commits import Commits
 from pilothouse.server.deploy.noting import Noting
 from pilothouse.server.deploy.rollback import restore
@@ -148,13 +149,22 @@ class Manager:
 
         return Raising(context.store, context.clock, copy)
 
-    def own_loops(self, credentials: Credentials) -> Mapping[str, Loop]:
-        """Return what keeps this manager's own key, certificate and authorities in step, once it is in a cluster."""
+    def own_loops(
+        self, credentials: Credentials, lost: Callable[[tuple[str, ...]], None] = lambda _managers: None
+    ) -> Mapping[str, Loop]:
+        """Return what keeps this manager's own key, certificate and authorities in step, once it is in a cluster.
+
+        Args:
+            credentials: Where they are.
+            lost: Called with the other managers once this machine is none any more (`cluster.standing`).
+        """
         context = self._context
+        standing = Standing(context.store, context.clock, context.vault, credentials, context.node_id, lost)
         own = Own(context.store, context.clock, context.ids, context.vault, credentials, context.node_id)
         return {
             "credentials": lambda: pulse("credentials", context.store, context.clock, own),
             "renewal": own.renewal.run,
+            "standing": lambda: pulse("standing", context.store, context.clock, standing),
         }
 
     async def sessions_of(self, name: str) -> str:

@@ -5,9 +5,10 @@ import os
 
 import click
 
-from pilothouse.cli import lifecycle, membership, options, output
+from pilothouse.cli import lifecycle, membership, options, output, share
 from pilothouse.cli.command import EXIT_DONE, EXIT_FAILED, command
 from pilothouse.cli.places import Places, places
+from pilothouse.model.cluster import Role
 
 _RUN = "pilothouse.cli.run_agent"
 _PROCESS = "pilothouse.cli.agent_process"
@@ -42,10 +43,12 @@ def run_agent(*, data: str | None, run: str | None) -> None:
 @command("start", group=agent, examples=[("pilothouse agent start", "in the background, or as a systemd unit")])
 @options.directories
 def start(*, data: str | None, run: str | None) -> None:
-    """Start the agent unless it runs, and wait until a manager has heard of it."""
+    """Start the agent unless it runs, and wait until a manager has heard of it; on a manager, start its server."""
     found = _places(data, run)
-    pid = lifecycle.running_pid(found)
-    if pid is not None:
+    known, pid = membership.load(found.data), lifecycle.running_pid(found)
+    if known is not None and known.role is Role.MANAGER and share.complete(found.data):
+        output.line(f"this machine is a manager, and its server has the agent: {lifecycle.start(found)}")
+    elif pid is not None:
         output.line(f"it runs already (process {pid})")
     else:
         output.line(importlib.import_module(_PROCESS).start(found))
@@ -71,13 +74,16 @@ def status(*, as_json: bool, data: str | None, run: str | None) -> int:
     """Say whether the agent runs, and which node it is."""
     found = _places(data, run)
     known, pid = membership.load(found.data), lifecycle.running_pid(found)
+    becoming = share.progress(found) if known is not None and known.role is Role.MANAGER else ""
     heard = bool(importlib.import_module(_PROCESS).ready(found))
     if as_json:
-        output.json({"running": pid is not None, "heard": heard, "pid": pid, "membership": known})
+        output.json({"running": pid is not None, "heard": heard, "pid": pid, "membership": known, "becoming": becoming})
     elif known is None:
         output.line("this machine is in no cluster")
     else:
         state = "does not run" if pid is None else f"runs as process {pid}"
         output.line(f"the agent of {known.node_id} {state}; cluster {known.cluster}")
         output.line(f"managers: {', '.join(known.managers)}{'' if heard else '; none has heard of this start yet'}")
+        if becoming:
+            output.line(f"becomes a manager: {becoming}")
     return EXIT_DONE if heard else EXIT_FAILED

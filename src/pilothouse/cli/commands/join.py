@@ -9,12 +9,14 @@ import click
 from pilothouse.cli import lifecycle, membership, options, output
 from pilothouse.cli.command import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, command
 from pilothouse.cli.places import Places, places
-from pilothouse.errors import ConflictError, NotClusteredError, ServerUnavailableError
+from pilothouse.errors import NotClusteredError, ServerUnavailableError, StoreUnavailableError
 from pilothouse.model.cluster import Role
 
 _JOINING = "pilothouse.cli.joining"
 _AGENT = "pilothouse.cli.agent_process"
 _EMPTYING = "pilothouse.cli.emptying"
+_LEAVING = "pilothouse.cli.leaving"
+_OFFLINE = "pilothouse.cli.offline"
 
 
 def _places(data: str | None, run: str | None) -> Places:
@@ -72,7 +74,14 @@ def join(*, advertise: str, as_json: bool, data: str | None, run: str | None, ad
     output.note(said)
     output.line(f"this machine is the node {answer.node_id} of the cluster {answer.cluster}")
     if answer.role is Role.MANAGER:
-        output.line(f"it is an agent until a manager approves it: pilothouse node approve {answer.node_id}")
+        output.line(
+            f"it is an agent until somebody on a manager approves it (pilothouse node approve {answer.node_id}), and "
+            "becomes a manager by itself then; `pilothouse agent status` says how far it is"
+        )
+        try:
+            importlib.import_module(_OFFLINE).check_installed(os.environ)
+        except StoreUnavailableError as error:
+            output.note(f"! {error}")
 
 
 @command(
@@ -80,14 +89,15 @@ def join(*, advertise: str, as_json: bool, data: str | None, run: str | None, ad
     examples=[
         ("pilothouse leave", "stop and remove what the platform runs here, and forget the cluster; volumes stay"),
         ("pilothouse leave --keep-running", "forget the cluster, and leave the containers to themselves"),
+        ("pilothouse leave --force", "on a manager whose cluster is gone, or has removed it"),
     ],
     exits={
         EXIT_DONE: "this machine is in no cluster, and nothing of the platform runs on it",
         EXIT_FAILED: "the agent did not end, or something could not be removed: repeat it",
-        EXIT_REFUSED: "this machine is in no cluster, or is a manager",
+        EXIT_REFUSED: "this machine is in no cluster, or is a manager that the others cannot do without",
     },
 )
-@click.option("--force", is_flag=True, help="Although this machine is a manager.")
+@click.option("--force", is_flag=True, help="Ask nobody, although this machine is a manager.")
 @click.option("--keep-running", is_flag=True, help="Stop no container; nobody looks after them from then on.")
 @options.as_json
 @options.directories
@@ -97,18 +107,17 @@ def leave(*, force: bool, keep_running: bool, as_json: bool, data: str | None, r
     The agent is stopped; then what the platform runs here is stopped (10 seconds each to end) and removed with its
     networks, its proxy and its guard. Named volumes stay. At last the machine's key and certificates are deleted. Drain
     the node first (`pilothouse node drain NODE` on a manager) to have its work elsewhere before it ends here, and
-    remove it there afterwards.
+    remove it there afterwards. A manager is made an agent first, as `pilothouse node demote` does; that is refused if
+    the others could not go on.
     """
     found = _places(data, run)
     known = membership.load(found.data)
     if known is None:
         raise NotClusteredError("this machine is in no cluster, so there is nothing to leave")
-    if known.role is Role.MANAGER and not force:
-        raise ConflictError(
-            f"this machine is a manager ({known.node_id}): remove it on another one (pilothouse node remove "
-            f"{known.node_id}), then `pilothouse leave --force` here"
-        )
-    lifecycle.stop(found)
+    if known.role is Role.MANAGER:
+        importlib.import_module(_LEAVING).give_up(found, known.node_id, output.note, force=force)
+    else:
+        lifecycle.stop(found)
     emptying = importlib.import_module(_EMPTYING)
     emptied = None if keep_running else emptying.empty_machine(found)
     importlib.import_module(_JOINING).undo(found)

@@ -4,8 +4,9 @@ import click
 
 from pilothouse.cli import options, output, times
 from pilothouse.cli.cluster_client import ClusterClient
-from pilothouse.cli.command import command
+from pilothouse.cli.command import EXIT_DONE, EXIT_FAILED, command
 from pilothouse.cli.pairs import pairs
+from pilothouse.cli.promotion import follow
 from pilothouse.clock import SystemClock
 from pilothouse.errors import InvalidRequestError
 from pilothouse.model.cluster_api import MaintenanceRequest, NodePatch
@@ -166,16 +167,48 @@ def rotate(*, as_json: bool, node_id: str) -> None:
         output.line(f"{found.id} is asked for a new key with its next beat, or when it comes back")
 
 
-@command("approve", group=node, examples=[("pilothouse node approve m2", "it becomes a manager")])
+@command(
+    "approve",
+    group=node,
+    examples=[
+        ("pilothouse node approve m2", "it becomes a manager by itself; each step is shown"),
+        ("pilothouse node approve m2 --no-wait", "return at once"),
+    ],
+    exits={EXIT_DONE: "it is a manager, or will be", EXIT_FAILED: "it is approved, and no manager after two minutes"},
+)
+@click.option("--wait/--no-wait", default=True, help="Wait until it is a manager, and say how far it is.")
 @options.as_json
 @click.argument("node_id", metavar="NODE")
-def approve(*, as_json: bool, node_id: str) -> None:
-    """Let a node that joined with a manager's token be a manager."""
+def approve(*, wait: bool, as_json: bool, node_id: str) -> int:
+    """Let a node that joined with a manager's token be a manager.
+
+    It then gets a manager's certificate, the key of the secrets and a member of the store by itself; what runs there
+    runs on. Interrupting this command changes nothing about that.
+    """
     found = _client().approve_node(node_id)
     if as_json:
         output.json(found)
+        return EXIT_DONE
+    output.line(f"{found.id} is approved as a manager")
+    if wait and not follow(options.client(), found.id, output.line, SystemClock()):
+        return EXIT_FAILED
+    return EXIT_DONE
+
+
+@command("demote", group=node, examples=[("pilothouse node demote m2", "it goes on as an agent; its tasks run on")])
+@options.as_json
+@click.argument("node_id", metavar="NODE")
+def demote(*, as_json: bool, node_id: str) -> None:
+    """Make a manager an agent, or let a node that waits for approval wait no more.
+
+    Its member of the store is taken out first; that is refused if the members that are left could not go on. What runs
+    on it runs on. The only manager stays one.
+    """
+    found = _client().demote_node(node_id)
+    if as_json:
+        output.json(found)
     else:
-        output.line(f"{found.id} is approved as a manager")
+        output.line(f"{found.id} is an agent: its member of the store is out, and its server becomes an agent")
 
 
 def _change(node_id: str, patch: NodePatch, *, as_json: bool) -> None:

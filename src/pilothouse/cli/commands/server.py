@@ -152,7 +152,8 @@ def logs(*, follow: bool, tail: int, data: str | None, run: str | None) -> None:
     """Show the server's own log: structured events, one on each line."""
     found = _places(data, run)
     if lifecycle.owned_by_systemd(found):
-        program = ["journalctl", "--output=cat", "--no-pager", f"--unit={lifecycle.UNIT}", f"--lines={tail}"]
+        program = ["journalctl", "--output=cat", "--no-pager", f"--lines={tail}"]
+        program += [f"--unit={unit}" for unit in (lifecycle.UNIT, lifecycle.AGENT_UNIT)]
         program += ["--follow"] if follow else []
     elif found.log_file.exists():
         program = ["tail", f"--lines={tail}", *(["--follow=name", "--retry"] if follow else []), str(found.log_file)]

@@ -6,6 +6,7 @@ import os
 import click
 
 from pilothouse.cli import options, output, times
+from pilothouse.cli.cluster_client import ClusterClient
 from pilothouse.cli.command import EXIT_DONE, EXIT_FAILED, command
 from pilothouse.cli.places import places
 from pilothouse.model.api import StoreMember
@@ -72,7 +73,7 @@ def _row(member: StoreMember) -> tuple[str, ...]:
 )
 @options.directories
 def migrate(*, to: str, advertise: str | None, data: str | None, run: str | None) -> None:
-    """Move the platform's state; stop the server first.
+    """Move the platform's state. A server that runs here is stopped for that, and started again; containers run on.
 
     Every object and the kept history are copied, read back and compared before anything is decided. Interrupted, it has
     changed nothing, and is repeated from the beginning. What the state was in stays under another name.
@@ -82,15 +83,21 @@ def migrate(*, to: str, advertise: str | None, data: str | None, run: str | None
 
 
 @command(
-    "join",
+    "remove-member",
     group=store,
-    examples=[("pilothouse store join", "on a machine that joined as a manager and was approved")],
+    examples=[("pilothouse store remove-member 8e9e05c52164694d", "as `pilothouse doctor` named it")],
 )
-@options.directories
-def join(*, data: str | None, run: str | None) -> None:
-    """Make this machine a manager: give it a member of the store, and wait until it has its vote.
+@options.as_json
+@click.argument("member", metavar="MEMBER")
+def remove_member(*, as_json: bool, member: str) -> None:
+    """Take a member of the store out that belongs to no manager any more, or was added and never started.
 
-    Before: `pilothouse join` with a manager's token, `pilothouse node approve` on a manager, `pilothouse agent stop`
-    here. After: `pilothouse server start`. Repeating it is fine.
+    MEMBER is its id or name in `pilothouse store status`. A manager's member goes with `pilothouse node demote` or
+    `pilothouse node remove`. Refused if the members that are left could not go on.
     """
-    importlib.import_module(_OFFLINE).become_manager(places(os.environ, data=data, run=run))
+    gone = ClusterClient(options.transport()).remove_member(member).items
+    if as_json:
+        output.json(gone)
+    else:
+        for each in gone:
+            output.line(f"removed the member {each.id} ({each.name or 'never started'}, {' '.join(each.peers)})")

@@ -52,12 +52,12 @@ class Replicated(Protocol):
         """Return which manager leads."""
         ...
 
-    async def admit(self, name: str, peer: str) -> tuple[dict[str, str], tuple[str, ...], bool]:
+    async def admit(self, name: str, peer: str) -> tuple[dict[str, str], tuple[str, ...], str, bool]:
         """Let a member in; see `store.etcd.keeping`."""
         ...
 
-    async def dismiss(self, name: str) -> None:
-        """Take a member out."""
+    async def dismiss(self, name: str, peer: str = "") -> tuple[StoreMember, ...]:
+        """Take members out, unless the others could not go on then; see `store.etcd.keeping`."""
         ...
 
 

@@ -8,12 +8,14 @@ import msgspec
 from pilothouse.errors import ConflictError, InvalidRequestError, NotFoundError
 from pilothouse.governance.audit.record import Entry, changes_of, record
 from pilothouse.governance.identity.permissions import Permission
+from pilothouse.model.addresses import member_addresses
 from pilothouse.model.api import Page
+from pilothouse.model.cluster import ManagerMember
 from pilothouse.model.cluster_api import NodePatch
 from pilothouse.model.node import Node, NodeSpec
 from pilothouse.model.objects import FieldChange
 from pilothouse.model.states import Writer
-from pilothouse.server.api.context import Replicated
+from pilothouse.server.api.context import Context, Replicated
 from pilothouse.server.api.lists import all_of
 from pilothouse.server.api.route import Call, NoQuery, Paged, Query, Route
 from pilothouse.server.cluster import nodes
@@ -46,18 +48,42 @@ async def patch(call: Call[NoQuery, NodePatch]) -> Node:
 
 
 async def remove(call: Call[Removal, None]) -> Node:
-    """Remove a node; its certificates stop counting with it."""
+    """Remove a node; its certificates stop counting with it. A manager's share of the store is taken out first.
+
+    Raises:
+        NotFoundError: There is none.
+        ConflictError: It has tasks, or the cluster could not go on without it.
+    """
     now, own, force = call.context.clock.now(), call.context.node_id, call.query.force
+    _, member = await call.context.store.view(lambda tx: nodes.check_removal(tx, call.path["node"], own, force=force))
+    await _dismiss(call.context, member)
 
     def write(tx: WriteTx) -> Node:
         gone = nodes.remove(tx, call.path["node"], own, force=force)
         record(tx, _entry(call, "node.remove", now, "although it may have tasks" if force else ""))
         return gone
 
-    gone = await call.context.store.update(Writer.API, write)
-    if isinstance(call.context.keeping, Replicated):
-        await call.context.keeping.dismiss(gone.id)
-    return gone
+    return await call.context.store.update(Writer.API, write)
+
+
+async def demote(call: Call[NoQuery, None]) -> Node:
+    """Make a manager an agent. Its share of the store is taken out first; repeating it is fine.
+
+    Raises:
+        NotFoundError: There is no such node.
+        InvalidRequestError: It is an agent.
+        ConflictError: It is the only manager, or the store could not go on without its member.
+    """
+    now, name = call.context.clock.now(), call.path["node"]
+    _, member = await call.context.store.view(lambda tx: nodes.check_demotion(tx, name))
+    await _dismiss(call.context, member)
+    return await _act(call, "node.demote", now, lambda tx: nodes.demote(tx, name, now))
+
+
+async def _dismiss(context: Context, member: ManagerMember | None) -> None:
+    """Take a manager's member of the store out, if there is one."""
+    if member is not None and isinstance(context.keeping, Replicated):
+        await context.keeping.dismiss(member.id, member_addresses(member.api)[0])
 
 
 async def rotate(call: Call[NoQuery, None]) -> Node:
@@ -170,5 +196,15 @@ ROUTES = (
         handler=approve,
         answer=Node,
         errors=(NotFoundError, InvalidRequestError),
+    ),
+    Route(
+        method="POST",
+        path="/v1/nodes/{node}/demote",
+        name="nodes.demote",
+        summary="Make a manager an agent: its member of the store is taken out first, and its tasks run on",
+        permission=Permission.CLUSTER_ADMIN,
+        handler=demote,
+        answer=Node,
+        errors=(NotFoundError, InvalidRequestError, ConflictError),
     ),
 )

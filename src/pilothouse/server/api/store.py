@@ -6,17 +6,18 @@ import tempfile
 
 import msgspec
 
-from pilothouse.errors import ConflictError, InvalidRequestError, PilothouseError, PolicyDeniedError
+from pilothouse.errors import ConflictError, InvalidRequestError, NotFoundError, PilothouseError, PolicyDeniedError
 from pilothouse.governance.audit.record import Entry, record
 from pilothouse.governance.identity.permissions import Permission
 from pilothouse.governance.secrets.seal import KEY_FILE
 from pilothouse.model.addresses import member_addresses
-from pilothouse.model.api import CheckResult, StoreStatus
+from pilothouse.model.api import CheckResult, Page, StoreMember, StoreStatus
 from pilothouse.model.cluster import ManagerMember
 from pilothouse.model.cluster_api import StoreAdmission
 from pilothouse.model.states import Writer
 from pilothouse.server.api.context import Context, Keeping, Replicated
 from pilothouse.server.api.route import BYTES, Call, NoQuery, Route, Stream, Write
+from pilothouse.server.leftovers import owns
 from pilothouse.store.interface import Leader, Staleness, WriteTx
 
 CHUNK = 256 * 1024
@@ -95,14 +96,14 @@ async def admit(call: Call[NoQuery, None]) -> StoreAdmission:
         raise PolicyDeniedError("only a machine that shows a manager's certificate can become a manager")
     if not isinstance(context.keeping, Replicated) or context.data_directory is None:
         raise ConflictError(
-            "the state is in a file of this host: stop the server, run `pilothouse store migrate --to etcd`, start it "
-            "again; then other managers can join"
+            f"the state is in a file of the manager {context.node_id}: `pilothouse store migrate --to etcd` there "
+            "moves it to where several managers can share it"
         )
     member = await context.store.view(lambda tx: tx.get(ManagerMember, principal.id))
     if member is None or member.approved_at is None:
         raise PolicyDeniedError(f"{principal.id} is not approved as a manager: pilothouse node approve {principal.id}")
     peer, client = member_addresses(member.api)
-    cluster, clients, promoted = await context.keeping.admit(principal.id, peer)
+    cluster, clients, own, promoted = await context.keeping.admit(principal.id, peer)
     entry = Entry(
         at=context.clock.now(),
         principal=str(principal),
@@ -113,7 +114,41 @@ async def admit(call: Call[NoQuery, None]) -> StoreAdmission:
     )
     await context.store.update(Writer.API, lambda tx: _admitted(tx, principal.id, peer, client, entry))
     key = await asyncio.to_thread((context.data_directory / KEY_FILE).read_bytes)
-    return StoreAdmission(cluster=cluster, clients=clients, key=key, promoted=promoted)
+    return StoreAdmission(cluster=cluster, clients=clients, key=key, promoted=promoted, member=own)
+
+
+async def dismiss(call: Call[NoQuery, None]) -> Page[StoreMember]:
+    """Take a member out that belongs to no manager any more, or has never started; return what was taken out.
+
+    Raises:
+        NotFoundError: There is no such member.
+        ConflictError: It is a manager's, the state is not shared, or those that are left could not go on.
+        QuorumLostError: Most members cannot be reached.
+    """
+    context, named = call.context, call.path["member"]
+    if not isinstance(context.keeping, Replicated):
+        raise ConflictError("the state is in a file of this host, and has no members")
+    found = next((each for each in await context.keeping.members() if named in {each.id, each.name}), None)
+    if found is None:
+        raise NotFoundError(f"the store has no member {named[:80]!r}; `pilothouse store status` lists them")
+    managers = await context.store.view(lambda tx: tx.find(ManagerMember))
+    owner = next((each for each in managers if owns(each, found)), None)
+    if owner is not None and found.name:
+        raise ConflictError(
+            f"the member {named} is the manager {owner.id}'s: `pilothouse node demote {owner.id}` makes that an agent, "
+            f"`pilothouse node remove {owner.id}` takes the machine out; both take the member out too"
+        )
+    gone = await context.keeping.dismiss(found.id)
+    entry = Entry(
+        at=context.clock.now(),
+        principal=str(call.principal),
+        action="store.dismiss",
+        object=f"storemember/{found.id}",
+        summary=f"{found.name or 'never started'}, {', '.join(found.peers)}",
+        request_id=call.request_id,
+    )
+    await context.store.update(Writer.API, lambda tx: record(tx, entry))
+    return Page(items=gone)
 
 
 def _admitted(tx: WriteTx, name: str, peer: str, client: str, entry: Entry) -> None:
@@ -166,5 +201,15 @@ ROUTES = (
         handler=admit,
         answer=StoreAdmission,
         errors=(ConflictError, PolicyDeniedError),
+    ),
+    Route(
+        method="DELETE",
+        path="/v1/store/members/{member}",
+        name="store.dismiss",
+        summary="Take a member of the replicated store out that belongs to no manager any more, or never started",
+        permission=Permission.CLUSTER_ADMIN,
+        handler=dismiss,
+        answer=Page[StoreMember],
+        errors=(ConflictError, NotFoundError),
     ),
 )

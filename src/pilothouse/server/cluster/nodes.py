@@ -105,23 +105,64 @@ def remove(tx: WriteTx, id: str, own: str, *, force: bool) -> Node:
         NotFoundError: There is none.
         ConflictError: It has tasks, or the cluster could not go on without it.
     """
+    node, member = check_removal(tx, id, own, force=force)
+    tx.delete(node)
+    if member is not None:
+        tx.delete(member)
+    return node
+
+
+def check_removal(tx: ReadTx, id: str, own: str, *, force: bool) -> tuple[Node, ManagerMember | None]:
+    """Return a node that may be removed, and what it is as a manager.
+
+    Raises:
+        NotFoundError: There is none.
+        ConflictError: It has tasks, or the cluster could not go on without it.
+    """
     node = node_of(tx, id)
     if id == own:
-        raise ConflictError(f"{id} is the manager that answers; a manager cannot remove itself, ask another")
+        raise ConflictError(
+            f"{id} is the manager that answers; a manager cannot remove itself: ask another, or run `pilothouse leave` "
+            "on it"
+        )
     member = tx.get(ManagerMember, id)
-    others = [each for each in tx.find(ManagerMember) if each.approved_at is not None and each.id != id]
-    if member is not None and member.approved_at is not None and not others:
-        raise ConflictError(f"{id} is the only manager; without it there is no cluster")
+    if member is not None:
+        _check_not_the_only(tx, member)
     live = [task for task in tx.find(Task, node_id=id) if not task.state.terminal]
     if live and not force:
         raise ConflictError(
             f"{len(live)} tasks are on {id}, {live[0].service_id} among them: drain it first (pilothouse node drain "
             f"{id}), or remove it with --force if the machine is gone for good"
         )
-    tx.delete(node)
-    if member is not None:
-        tx.delete(member)
-    return node
+    return node, member
+
+
+def check_demotion(tx: ReadTx, id: str) -> tuple[Node, ManagerMember]:
+    """Return a manager, or a machine that waits to be one, that may become an agent.
+
+    Raises:
+        NotFoundError: There is no such node.
+        InvalidRequestError: It is an agent.
+        ConflictError: It is the only manager.
+    """
+    node, member = node_of(tx, id), tx.get(ManagerMember, id)
+    if member is None:
+        raise InvalidRequestError(f"{id} is an agent already; `pilothouse node ls` shows what each node is")
+    _check_not_the_only(tx, member)
+    return node, member
+
+
+def demote(tx: WriteTx, id: str, now: float) -> Node:
+    """Make a manager an agent: it asks for an agent's certificate at once, and its tasks run on."""
+    node, member = check_demotion(tx, id)
+    tx.delete(member)
+    return tx.put(msgspec.structs.replace(node, role=Role.AGENT.value, rotated_at=now))
+
+
+def _check_not_the_only(tx: ReadTx, member: ManagerMember) -> None:
+    others = [each for each in tx.find(ManagerMember) if each.approved_at is not None and each.id != member.id]
+    if member.approved_at is not None and not others:
+        raise ConflictError(f"{member.id} is the only manager; without it there is no cluster")
 
 
 def rotate(tx: WriteTx, id: str, now: float) -> Node:

@@ -8,7 +8,7 @@ from pilothouse.model.api import Finding, StoreMember
 from pilothouse.store.backup import write_backup_of
 from pilothouse.store.etcd.election import EtcdElection
 from pilothouse.store.etcd.install import read_whole
-from pilothouse.store.etcd.membership import add, findings, promote, remove, status
+from pilothouse.store.etcd.membership import add, findings, promote, remove, status, why_not_remove
 from pilothouse.store.etcd.store import EtcdStore
 from pilothouse.store.interface import Leader
 
@@ -60,11 +60,11 @@ class EtcdKeeping:
         """Return which manager leads."""
         return await self._election.leader()
 
-    async def admit(self, name: str, peer: str) -> tuple[dict[str, str], tuple[str, ...], bool]:
+    async def admit(self, name: str, peer: str) -> tuple[dict[str, str], tuple[str, ...], str, bool]:
         """Let the member *name* at "HOST:PORT" *peer* in; asked again once it runs, give it its vote.
 
         Returns:
-            Every member's peer address by name, the URLs of clients, and whether it has its vote.
+            Every member's peer address by name, the URLs of clients, the member's id, and whether it has its vote.
 
         Raises:
             ConflictError: The members prove nothing to each other, so none can be added from elsewhere; or another has
@@ -80,21 +80,26 @@ class EtcdKeeping:
             )
         known = next((each for each in members if url in each.peers), None)
         if known is None or not known.name:
-            await add(self._store.client, url)
-            promoted = False
+            own, promoted = await add(self._store.client, url), False
         elif known.name != name:
             raise ConflictError(f"the member at {peer} is {known.name}'s; remove that node first")
         else:
-            promoted = not known.learner or await promote(self._store.client, known.id)
+            own, promoted = known.id, not known.learner or await promote(self._store.client, known.id)
         places = {each.name: each.peers[0].removeprefix("https://") for each in members if each.name}
-        return {**places, name: peer}, tuple(each.clients[0] for each in members if each.clients), promoted
+        return {**places, name: peer}, tuple(each.clients[0] for each in members if each.clients), own, promoted
 
-    async def dismiss(self, name: str) -> None:
-        """Take the member *name* out; one that is gone is fine.
+    async def dismiss(self, name: str, peer: str = "") -> tuple[StoreMember, ...]:
+        """Take the members of that name or id, or at "HOST:PORT" *peer*, out; return them. None is fine.
 
         Raises:
+            ConflictError: Those that are left could not go on.
             QuorumLostError: Most members cannot be reached.
         """
-        for each in await self.members():
-            if each.name == name:
-                await remove(self._store.client, each.id)
+        members = await self.members()
+        found = [each for each in members if name in {each.name, each.id} or f"https://{peer}" in each.peers]
+        for each in found:
+            if why := why_not_remove(members, each.id):
+                raise ConflictError(f"the store's member {each.name or each.id} stays: {why}")
+            await remove(self._store.client, each.id)
+            members = tuple(other for other in members if other.id != each.id)
+        return tuple(found)

@@ -46,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         joins: The others run already and know of it; otherwise they begin together.
         cluster_name: Its id, so that members of two never mix.
         others: URLs where managers reach the other members, as last heard.
+        id: Of the member, in hexadecimal, if it was let in by others; "" for one of those that began.
         authorities, certificate, key: Paths of PEM files; "" for none, which is for tests on the loopback device.
     """
 
@@ -56,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     joins: bool = False
     cluster_name: str = "pilothouse"
     others: tuple[str, ...] = ()
+    id: str = ""
     authorities: str = ""
     certificate: str = ""
     key: str = ""

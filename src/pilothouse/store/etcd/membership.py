@@ -128,6 +128,24 @@ async def remove(client: EtcdClient, id: str) -> None:
         await client.call(MEMBER_REMOVE, rpc.MemberRemoveRequest(ID=int(id, 16)), _SECONDS, attempt=_SECONDS)
 
 
+def why_not_remove(members: Sequence[StoreMember], id: str) -> str:
+    """Return why taking the member *id* out would leave no majority that answers; "" if it would not."""
+    gone = next((each for each in members if each.id == id), None)
+    if gone is None or gone.learner:
+        return ""
+    left = [each for each in members if each.id != id and not each.learner]
+    reached = [each for each in left if not each.trouble]
+    if not left:
+        return "it is the only member: without it there is no state"
+    if len(reached) * 2 > len(left):
+        return ""
+    silent = ", ".join(each.name or each.id for each in left if each.trouble)
+    return (
+        f"without it {len(reached)} of {len(left)} members would answer, and nothing could be written any more: start "
+        f"{silent} first"
+    )
+
+
 async def clear_alarm(client: EtcdClient) -> None:
     """Let the members write again after there is room."""
     for each in (await client.call(ALARM, rpc.AlarmRequest(), _SECONDS)).alarms:
