@@ -29,6 +29,7 @@ from pilothouse.model.certificate import Certificate
 from pilothouse.model.cluster import CLUSTER_ID, Authority, AuthorityState, Cluster, ManagerMember
 from pilothouse.model.node import Node
 from pilothouse.model.states import Writer
+from pilothouse.server import interpreter
 from pilothouse.server.manager import Manager
 from pilothouse.server.sessions.listener import SessionListener
 from pilothouse.store.sqlite import SQLiteStore
@@ -57,6 +58,7 @@ def found(tx, cluster, clock, port):
 
 
 async def main(directory, port):
+    interpreter.prepare()
     clock, ids = SystemClock(), SystemIds()
     store = await SQLiteStore.open(directory / "store", clock)
     manager = Manager(store=store, clock=clock, ids=ids, vault=load_vault(directory / "store"), store_name="sqlite")
@@ -72,6 +74,7 @@ async def main(directory, port):
         term = group.create_task(run_term({**manager.loops(), **reception.loops(), "listener": listener.run}))
         await manager.listener.open_unix(directory / "api.sock")
         await listener.open("127.0.0.1", port)
+        interpreter.settle()
         print("ready", flush=True)
         await asked.wait()
         listener.close()

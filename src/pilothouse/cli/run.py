@@ -46,6 +46,7 @@ from pilothouse.errors import (
 from pilothouse.governance.secrets.seal import load_vault
 from pilothouse.ids import Ids, SystemIds
 from pilothouse.model.cluster import Role
+from pilothouse.server import interpreter
 from pilothouse.server.listen import Tcp
 from pilothouse.server.manager import Manager
 from pilothouse.server.sessions.local import LocalSession
@@ -87,6 +88,7 @@ def main(places: Places, environment: Mapping[str, str], tcp: TcpPlace | None = 
 
 async def _serve(places: Places, engine: str, notify_socket: str, tcp: TcpPlace | None) -> bool:
     """Run terms until somebody asks the process to end; return False if this machine is no manager any more."""
+    interpreter.prepare()
     clock, ids = SystemClock(), SystemIds()
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -210,6 +212,7 @@ class Term:
                 if self._tcp is not None:
                     await manager.listener.open_tcp(_listening(self._tcp))
                 self.opened = True
+                interpreter.settle()
                 notify(self._notify_socket, "READY=1")
                 self.demoted = await _either(asked, doors.lost)
                 self.managers = doors.managers

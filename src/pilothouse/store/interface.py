@@ -19,7 +19,7 @@ O = TypeVar("O", bound=Object)
 R = TypeVar("R")
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """One object before and after a commit; *before* is None on creation, *after* on deletion."""
 
     before: Object | None
@@ -34,7 +34,7 @@ class Change(msgspec.Struct, frozen=True):
         return found
 
 
-class Commit(msgspec.Struct, frozen=True):
+class Commit(msgspec.Struct, frozen=True, gc=False):
     """Everything one transaction changed, in the order it was written; *at* is wall-clock seconds."""
 
     revision: int

@@ -42,7 +42,7 @@ def check_unambiguous(body: bytes) -> None:
     if depth(body) > MAX_DEPTH:
         raise InvalidRequestError(f"the body is nested deeper than {MAX_DEPTH} levels; flatten it")
     try:
-        json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant)
+        _STRICT.decode(body.decode())
     except InvalidRequestError:
         raise
     except (ValueError, RecursionError) as error:
@@ -68,15 +68,7 @@ def parameters(query_string: bytes, kind: type[T]) -> T:
     Raises:
         InvalidRequestError: One is unknown, given twice, or not of its type.
     """
-    try:
-        pairs = urllib.parse.parse_qsl(
-            query_string.decode("ascii"),
-            keep_blank_values=True,
-            max_num_fields=MAX_PARAMETERS,
-            errors="strict",
-        )
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InvalidRequestError(f"the query string cannot be read: {error}") from error
+    pairs = _pairs(query_string) if query_string else []
     values = dict(pairs)
     if len(values) != len(pairs):
         raise InvalidRequestError("a query parameter is given twice; give each once")
@@ -84,6 +76,18 @@ def parameters(query_string: bytes, kind: type[T]) -> T:
         return msgspec.convert(values, kind, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
         raise InvalidRequestError(f"the query parameters do not fit: {error}") from error
+
+
+def _pairs(query_string: bytes) -> list[tuple[str, str]]:
+    try:
+        return urllib.parse.parse_qsl(
+            query_string.decode("ascii"),
+            keep_blank_values=True,
+            max_num_fields=MAX_PARAMETERS,
+            errors="strict",
+        )
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InvalidRequestError(f"the query string cannot be read: {error}") from error
 
 
 def _unique(pairs: list[tuple[str, object]]) -> None:
@@ -97,3 +101,6 @@ def _unique(pairs: list[tuple[str, object]]) -> None:
 
 def _no_constant(name: str) -> None:
     raise InvalidRequestError(f"the body has {name}, which is not JSON; write a number")
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
