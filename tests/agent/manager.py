@@ -39,6 +39,7 @@ class Manager:
         self.commit_seconds = 0.0
         self.splits = ()
         self.cut_offs = {}
+        self.needed = []
         self.counted = []
         self.revision = 1
         self._changed = asyncio.Event()
@@ -87,6 +88,11 @@ class Manager:
         self.networks = [n for n in self.networks if ("network", n.id) not in self.gone]
         self.volumes = [v for v in self.volumes if ("volume", v.id) not in self.gone]
         self.touch()
+
+    async def needed_images(self):
+        if self.down:
+            raise ServerUnavailableError("the manager is down")
+        return tuple(self.needed)
 
     async def traffic(self, reports):
         if self.down:

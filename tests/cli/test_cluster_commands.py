@@ -21,7 +21,8 @@ from pilothouse.model.cluster_api import (
     TokenMade,
     TokenRequest,
 )
-from pilothouse.model.node import Availability, Maintenance, Node, NodeSpec
+from pilothouse.model.images import NodeImage, NodeImages, Reclaimed
+from pilothouse.model.node import Availability, Maintenance, Node, NodeDescription, NodeSpec
 from pilothouse.model.placement import Taint, TaintEffect
 from tests.cli.fake_api import page
 
@@ -151,6 +152,47 @@ def test_a_node_is_shown_with_its_certificates(api, command):
     said = command("node", "inspect", "web1").out
     assert "ab12 of authority 1, ended" in said
     assert json.loads(command("node", "inspect", "web1", "--json").out)["id"] == "web1"
+
+
+MIB = 1 << 20
+DONE = Reclaimed(at=1.0, reason="the engine's disk (/d) was 86 % full", images=("old:1",), count=1, freed_bytes=3 * MIB)
+STOCK = NodeImages(
+    path="/d",
+    total_bytes=100 * MIB,
+    free_bytes=14 * MIB,
+    begins_percent=85,
+    ends_percent=80,
+    images=(
+        NodeImage(id="sha256:1", names=("old:1",), size_bytes=2 * MIB, used_at=1.0),
+        NodeImage(id="sha256:" + "2" * 64, size_bytes=5 * MIB, kept="a container is made from it"),
+    ),
+)
+
+
+def test_the_images_of_a_node_are_listed_with_why_they_stay(api, command):
+    api.answers["GET", "/v1/nodes/web1/images"] = STOCK
+    rows = command("node", "images", "web1").out.splitlines()
+    assert [row.split()[0] for row in rows[1:3]] == ["old:1", "2" * 12]
+    assert rows[1].endswith("- (may be removed)")
+    assert rows[2].endswith("a container is made from it")
+    assert "1 image may be removed, 2.0 MiB at most" in rows[3]
+    assert "the disk (/d) is 86 % full: removing begins at 85 % and ends below 80 %" in rows[3]
+    plan = command("node", "images", "web1", "--plan").out
+    assert ("old:1" in plan, "a container" in plan) == (True, False)
+    shown = json.loads(command("node", "images", "web1", "--plan", "--json").out)
+    assert [each["id"] for each in shown["images"]] == ["sha256:1"]
+
+
+def test_what_was_removed_from_a_node_is_said_and_shown_afterwards(api, command):
+    api.answers["POST", "/v1/nodes/web1/prune"] = DONE
+    said = "1 image (old:1) removed, 3 MiB freed: the engine's disk (/d) was 86 % full"
+    assert command("node", "prune", "web1").out == f"{said}\n"
+    assert json.loads(command("node", "prune", "web1", "--json").out)["count"] == 1
+    about = NodeDescription(reclaimed=DONE, warnings=("its clock is 3.0 s behind the manager's",))
+    api.answers["GET", "/v1/nodes/web1"] = Node(id="web1", description=about)
+    shown = command("node", "inspect", "web1").out
+    assert said in shown
+    assert "warning:       its clock is 3.0 s behind" in shown
 
 
 @pytest.mark.parametrize(

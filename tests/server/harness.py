@@ -8,6 +8,7 @@ from pilothouse.governance.identity.principal import Principal
 from pilothouse.governance.secrets.seal import Vault
 from pilothouse.ids import SeededIds
 from pilothouse.model.container import ContainerSpec
+from pilothouse.model.images import NodeImage, NodeImages, Reclaimed
 from pilothouse.model.objects import Task
 from pilothouse.model.spec import AppSpec, ServiceSpec, TaskSpec
 from pilothouse.model.wire import ForeignContainer, ImageProgress, LogLine, Stream, TaskUsage
@@ -56,6 +57,8 @@ class SimulatedNode:
         self.adopted = {}
         self.asked = []
         self.usage = ()
+        self.stock = NodeImages(images=(NodeImage(id="sha256:old", names=("old:1",), size_bytes=1 << 20),))
+        self.pruned = 0
 
     async def ensure_image(self, ref, policy, platform=""):
         self.asked.append((ref, policy, platform))
@@ -83,6 +86,13 @@ class SimulatedNode:
 
     async def list_foreign(self):
         return tuple(f for f in self.foreign if f.id not in self.adopted)
+
+    async def list_images(self):
+        return self.stock
+
+    async def prune_images(self):
+        self.pruned += 1
+        return Reclaimed(at=NOW, reason="a person asked for it", images=("old:1",), count=1, freed_bytes=1 << 20)
 
     async def adopt(self, container_id, task):
         self.adopted[container_id] = task.id

@@ -5,7 +5,8 @@ import pathlib
 import pytest
 from msgspec.structs import replace
 
-from pilothouse.model.node import Node, NodeSpec, NodeState
+from pilothouse.model.images import Reclaimed
+from pilothouse.model.node import Node, NodeDescription, NodeSpec, NodeState
 from pilothouse.model.objects import (
     App,
     AuditRecord,
@@ -30,6 +31,7 @@ TASK = World(spec()).rest().one()
 SERVICE = World(spec()).service()
 APP = App(id="shop", spec=AppSpec(name="shop"), deployed_by="alice")
 NODE = Node(id="n1")
+RECLAIMED = Reclaimed(at=1.0, reason="the engine's disk (/d) was 86 % full", images=("web:1",), count=1)
 NEW = replace(TASK, state=TaskState.NEW, placement_message="", status=replace(TASK.status, ready=False))
 NETWORK = Network(id="shop/n", app="shop", spec=NetworkSpec(key="n", name="n"))
 VOLUME = Volume(id="shop/v", app="shop", spec=VolumeSpec(key="v", name="v"))
@@ -99,6 +101,8 @@ CASES = [
     (None, NODE, ["node.joined"]),
     (NODE, replace(NODE, ready=True), ["node.ready"]),
     (replace(NODE, ready=True), NODE, ["node.away"]),
+    (NODE, replace(NODE, description=NodeDescription(reclaimed=RECLAIMED)), ["node.reclaimed"]),
+    (replace(NODE, description=NodeDescription(reclaimed=RECLAIMED)), NODE, []),
     (replace(NODE, state=NodeState.SUSPECT), replace(NODE, state=NodeState.DOWN), ["node.lost"]),
     (NODE, replace(NODE, spec=NodeSpec(labels={"a": "b"})), ["node.changed"]),
     (NODE, None, ["node.removed"]),

@@ -346,6 +346,8 @@ async def test_the_manager_asks_a_node_over_its_session():
         assert [entry.text async for entry in stub.logs(LogQuery(task_id="t1"))] == ["one", "two"]
         assert await stub.stats() == node.usage
         assert await stub.list_foreign() == ()
+        assert await stub.list_images() == node.stock
+        assert ((await stub.prune_images()).images, node.pruned) == (("old:1",), 1)
         steps = [step async for step in stub.ensure_image("web:1", "missing")]
         assert steps[-1].phase == "resolved"
         await stub.adopt("c1", task_of((await deployed(office)), id="t9"))

@@ -7,18 +7,20 @@ assigned, whatever happens to the manager or to itself.
 import asyncio
 import pathlib
 
-import msgspec
-
 from pilothouse import log
 from pilothouse.agent.equipment import Equipment
 from pilothouse.agent.fence import Fence
 from pilothouse.agent.health import Health
+from pilothouse.agent.images.collector import Collector
+from pilothouse.agent.images.decide import Policy
+from pilothouse.agent.images.ledger import Ledger
+from pilothouse.agent.introduction import Introduction
 from pilothouse.agent.lease import Lease
 from pilothouse.agent.measuring import Measuring
 from pilothouse.agent.orphans import Leftovers, leftovers
 from pilothouse.agent.plan import neighbours_of
 from pilothouse.agent.proxy.interface import Ingress
-from pilothouse.agent.runtime.interface import ContainerState, Engine, Housed
+from pilothouse.agent.runtime.interface import ContainerState, Engine
 from pilothouse.agent.services import Services
 from pilothouse.agent.session import ManagerLink
 from pilothouse.agent.worker import Worker
@@ -54,6 +56,7 @@ class Agent:
         data_directory: pathlib.Path,
         run_directory: pathlib.Path,
         fence: Fence | None = None,
+        policy: Policy = Policy(),  # noqa: B008 - a frozen value
     ) -> None:
         """Put the parts together; without a *fence* the node cannot be cut off: its manager is in this process."""
         self._link = link
@@ -61,6 +64,12 @@ class Agent:
         self._kit = Equipment(link, engine, ingress, clock, ids, data_directory, run_directory, fence)
         self._kit.neighbours = self._neighbours
         self.health = Health(engine, clock, fence.trouble)
+        ledger = Ledger(data_directory / "images.json", clock)
+        self._collector = Collector(
+            engine, self._kit.archive, ledger, clock, link.needed_images, lambda: self._kit.assignment, policy
+        )
+        self.health.relief = lambda: self._collector.relief
+        self._introduction = Introduction(link, self._kit, clock, self._warnings, lambda: ledger.last)
         self._measuring = Measuring(link, ingress, clock)
         self._workers: dict[str, Worker] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -68,7 +77,7 @@ class Agent:
         self._known: set[str] = set()
         self._leaving: set[str] = set()
         self._sweep_now = asyncio.Event()
-        self.services = Services(self._kit, self._workers.get)
+        self.services = Services(self._kit, self._workers.get, self._collector)
 
     async def run(self) -> None:
         """Serve the node until cancelled; containers run on afterwards."""
@@ -79,6 +88,8 @@ class Agent:
                 group.create_task(self._kit.fence.run(self._think_again), name="fence")
                 group.create_task(self.health.run(), name="health")
                 await self._introduce()
+                group.create_task(self._introduction.run(), name="introduction")
+                group.create_task(self._collector.run(self.health.room), name="images")
                 group.create_task(self._measuring.run(), name="measuring")
                 group.create_task(self._kit.reports.run(), name="reports")
                 group.create_task(self._listen(), name="events")
@@ -92,18 +103,10 @@ class Agent:
         failures = 0
         while True:
             try:
-                description = await self._kit.engine.describe()
-                warnings = (*description.warnings, *self._kit.ingress.warnings())
-                description = msgspec.structs.replace(description, warnings=warnings)
-                if isinstance(self._kit.engine, Housed):
-                    self._kit.places = await self._kit.engine.places()
-                self._found = {state.name: state for state in await self._kit.engine.status()}
-                await self._link.describe(description)
+                self._found = await self._introduction.begin()
             except PilothouseError as error:
                 failures = await self._wait_again("agent.waits", error, failures)
             else:
-                self._kit.hostname = description.hostname
-                log.event("info", "agent.started", engine=description.engine, containers=len(self._found))
                 return
 
     async def _follow(self, group: asyncio.TaskGroup) -> None:
@@ -305,6 +308,12 @@ class Agent:
         except PilothouseError as error:
             log.event("warning", "container.stays", name=name, error=str(error))
             self._sweep_now.set()
+
+    def _warnings(self) -> tuple[str, ...]:
+        """Return what a person should know of the node beside what its engine says."""
+        full = self._collector.relief
+        disk = f"the engine's disk is getting full: {full}" if full and "disk" not in self.health.pressure else ""
+        return tuple(text for text in (self.health.clocks.warning(), disk) if text)
 
     def _neighbours(self, task: Task) -> dict[str, str]:
         """Return the running container of each service *task* refers to: that of its own slot, else of the lowest."""

@@ -4,13 +4,13 @@ What it finds goes to the manager with the next beat, so a node whose engine han
 """
 
 import asyncio
-import os
 import pathlib
 from collections.abc import Callable, Mapping
 
 from pilothouse import log
 from pilothouse.agent.clockwatch import ClockWatch
 from pilothouse.agent.pressure import ENGINE_SECONDS, Engine, Room, disk, engine, memory, parse_memory
+from pilothouse.agent.room import room_of
 from pilothouse.agent.runtime.interface import Housed, Probed
 from pilothouse.clock import Clock
 from pilothouse.errors import PilothouseError
@@ -32,13 +32,16 @@ class Health:
         pressure: Sentences by kind: "engine", "disk", "memory", "clock", "guard".
         clocks: How far this node's clock and the manager's are apart.
         changed: Called with all of them after each change.
+        relief: Says what is or cannot be done about a full disk, "" if there is nothing to say.
     """
 
     def __init__(self, runtime: object, clock: Clock, guard: Callable[[], str] = lambda: "") -> None:
         """Look at *runtime* through the powers it has; *guard* says what is wrong with the node's guard."""
         self.pressure: Mapping[str, str] = {}
         self.changed: Callable[[Mapping[str, str]], None] = lambda _: None
+        self.relief: Callable[[], str] = lambda: ""
         self.clocks = ClockWatch(clock)
+        self._about: dict[str, str] = {}
         self._runtime = runtime
         self._guard = guard
         self._clock = clock
@@ -88,38 +91,34 @@ class Health:
         self._say("clock", self.clocks.trouble())
         text = await asyncio.to_thread(MEMINFO.read_text)
         self._say("memory", memory(parse_memory(text), before="memory" in self.pressure))
-        if path := await self._place():
-            self._say("disk", disk(await asyncio.to_thread(_room, path), before="disk" in self.pressure))
+        await self._place()
+        room = await asyncio.to_thread(self.room)
+        if room is not None:
+            full, relief = disk(room, before="disk" in self.pressure), self.relief()
+            self._say("disk", f"{full}; {relief}" if full and relief else full, about=relief)
 
-    async def _place(self) -> str:
-        """Return where the engine keeps its data, "" while it has not said so; it names its socket first."""
+    def room(self) -> Room | None:
+        """Return how full the engine's disk is, None while nobody knows where it is."""
+        return room_of(self._data) if self._data else None
+
+    async def _place(self) -> None:
+        """Find out where the engine keeps its data, once it says so; it names its socket first."""
         if not self._data and isinstance(self._runtime, Housed) and "engine" not in self.pressure:
             try:
                 async with asyncio.timeout(PROBE_SECONDS):
                     places = await self._runtime.places()
             except (PilothouseError, TimeoutError):
-                return ""
+                return
             self._data = next((place for place in places[1:]), "")
-        return self._data
 
-    def _say(self, kind: str, sentence: str) -> None:
+    def _say(self, kind: str, sentence: str, about: str = "") -> None:
+        """Say *sentence* if it is news; numbers in it change with every look, and *about* tells when more does."""
         if self.pressure.get(kind, "") == sentence:
             return
-        # Numbers change with every look; only that it begins or ends is news.
-        news = (kind in self.pressure) is not bool(sentence)
+        news = (kind in self.pressure) is not bool(sentence) or self._about.get(kind, "") != about
         rest = {key: text for key, text in self.pressure.items() if key != kind}
         if news or kind in _PRECISE:
+            self._about[kind] = about
             self.pressure = {**rest, kind: sentence} if sentence else rest
             log.event("warning" if sentence else "info", "node.pressure", kind=kind, why=sentence or "over")
             self.changed(self.pressure)
-
-
-def _room(path: str) -> Room:
-    seen = os.statvfs(path)
-    return Room(
-        path=path,
-        total_bytes=seen.f_frsize * (seen.f_blocks - seen.f_bfree + seen.f_bavail),
-        free_bytes=seen.f_frsize * seen.f_bavail,
-        total_files=seen.f_files,
-        free_files=seen.f_favail,
-    )

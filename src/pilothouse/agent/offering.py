@@ -1,11 +1,12 @@
 """What the manager may ask of this node, as conversations of a session: the node's services in messages."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 import msgspec
 
 from pilothouse.link.interface import Offer
+from pilothouse.model.images import NodeImages, Reclaimed
 from pilothouse.model.objects import Task
 from pilothouse.model.session import Adoption, ImageQuestion, Method
 from pilothouse.model.skew import Codec
@@ -27,6 +28,10 @@ class Answerer(Protocol):
     async def stats(self) -> tuple[TaskUsage, ...]: ...
 
     async def list_foreign(self) -> tuple[ForeignContainer, ...]: ...
+
+    async def list_images(self) -> NodeImages: ...
+
+    async def prune_images(self) -> Reclaimed: ...
 
     async def adopt(self, container_id: str, task: Task) -> None: ...
 
@@ -55,6 +60,21 @@ def offer(services: Answerer) -> Offer:
             yield _encode(line)
 
     return Offer(
-        answers={Method.STATS.value: stats, Method.FOREIGN.value: foreign, Method.ADOPT.value: adopt},
+        answers={
+            Method.STATS.value: stats,
+            Method.FOREIGN.value: foreign,
+            Method.ADOPT.value: adopt,
+            **_about_images(services),
+        },
         streams={Method.IMAGE.value: image, Method.LOGS.value: logs},
     )
+
+
+def _about_images(services: Answerer) -> dict[str, Callable[[bytes], Awaitable[bytes]]]:
+    async def images(_body: bytes) -> bytes:
+        return _encode(await services.list_images())
+
+    async def prune(_body: bytes) -> bytes:
+        return _encode(await services.prune_images())
+
+    return {Method.IMAGES.value: images, Method.PRUNE.value: prune}

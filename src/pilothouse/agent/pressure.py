@@ -44,11 +44,16 @@ def disk(room: Room, *, before: bool) -> str:
     limit = DISK_ENDS if before else DISK_BEGINS
     used = _used(room.total_bytes, room.free_bytes)
     if used >= limit:
-        return f"the engine's disk ({room.path}) is {used * 100:.0f} % full; room is made by removing unused images"
+        return f"the engine's disk ({room.path}) is {used * 100:.0f} % full"
     files = _used(room.total_files, room.free_files)
     if files >= limit:
         return f"the engine's disk ({room.path}) has {files * 100:.0f} % of its inodes in use"
     return ""
+
+
+def fullest(room: Room) -> float:
+    """Return the share of a disk that is used, of its room or of its inodes, whichever is more."""
+    return max(_used(room.total_bytes, room.free_bytes), _used(room.total_files, room.free_files))
 
 
 def memory(seen: Memory, *, before: bool) -> str:

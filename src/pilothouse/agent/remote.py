@@ -47,6 +47,7 @@ YOUNG_SECONDS = 2.0
 _WELCOME = Codec(Welcome)
 _CHANGES = Codec(Changes)
 _RENEWED = Codec(Renewed)
+_NEEDED = Codec(tuple[str, ...])
 _encode = msgspec.msgpack.encode
 
 Dial = Callable[[str, Handlers], Awaitable[Link]]
@@ -141,6 +142,11 @@ class RemoteLink:
         if self._link is None:
             raise SessionLostError("no manager is connected, and by the time one is, these counts are old")
         await self._ask(Method.TRAFFIC, self._said(reports))
+
+    async def needed_images(self) -> tuple[str, ...]:
+        if self._link is None:
+            raise SessionLostError("no manager is connected")
+        return _NEEDED.decode(await self._ask(Method.NEEDED, b""))
 
     async def renew(self, request: str) -> tuple[str, str]:
         """Return a certificate for a signing request, and the authorities to trust, all as PEM (`link.renewal.Ask`)."""

@@ -3,7 +3,9 @@
 from collections.abc import AsyncIterator, Callable
 
 from pilothouse.agent.equipment import Equipment
+from pilothouse.agent.images.collector import Collector
 from pilothouse.agent.worker import Worker
+from pilothouse.model.images import NodeImages, Reclaimed
 from pilothouse.model.names import container_name
 from pilothouse.model.objects import Task
 from pilothouse.model.wire import ForeignContainer, ImageProgress, LogLine, LogQuery, TaskUsage
@@ -18,15 +20,22 @@ class Services:
 
     ADOPTION_SECONDS = 60.0
 
-    def __init__(self, kit: Equipment, worker: Callable[[str], Worker | None]) -> None:
+    def __init__(self, kit: Equipment, worker: Callable[[str], Worker | None], collector: Collector) -> None:
         self._kit = kit
+        self._collector = collector
         self._worker = worker
         self.adopting: dict[str, float] = {}
 
     async def ensure_image(self, ref: str, policy: str, platform: str = "") -> AsyncIterator[ImageProgress]:
         """Make an image present; the last item is "resolved" or "failed"."""
-        async for step in self._kit.engine.ensure_image(ref, policy, platform):
-            yield step
+        ledger, pulled = self._collector.ledger, False
+        with ledger.asking(ref):
+            await self._collector.wait()
+            async for step in self._kit.engine.ensure_image(ref, policy, platform):
+                pulled = pulled or step.phase == "pulling"
+                if step.id:
+                    ledger.used((step.id,)) if pulled else ledger.touched(step.id)
+                yield step
 
     async def logs(self, query: LogQuery) -> AsyncIterator[LogLine]:
         """Yield a task's lines, oldest first: from its container while there is one, then from the archive."""
@@ -43,6 +52,14 @@ class Services:
     async def stats(self) -> tuple[TaskUsage, ...]:
         """Return one reading for each running task."""
         return await self._kit.engine.stats()
+
+    async def list_images(self) -> NodeImages:
+        """Return the node's images, those that may be removed first."""
+        return await self._collector.inventory()
+
+    async def prune_images(self) -> Reclaimed:
+        """Remove every image that nobody needs, whether room is scarce or not."""
+        return await self._collector.collect("a person asked for it", lambda: False, logs=False)
 
     async def list_foreign(self) -> tuple[ForeignContainer, ...]:
         """Return the containers that are not managed."""

@@ -25,6 +25,10 @@ class ManagerLink(Protocol):
         """Say what this node is; called at start and when it changes."""
         ...
 
+    async def needed_images(self) -> tuple[str, ...]:
+        """Return the ids, digests and references of the images that must stay on this node (`control.images`)."""
+        ...
+
     async def traffic(self, reports: tuple[TrafficReport, ...]) -> None:
         """Hand over what the proxy counted of services whose releases are judged; the newest of each counts."""
         ...

@@ -16,6 +16,7 @@ from pilothouse.model.cluster_api import (
     TokenMade,
     TokenRequest,
 )
+from pilothouse.model.images import NodeImages, Reclaimed
 from pilothouse.model.node import Node
 
 T = TypeVar("T")
@@ -85,6 +86,14 @@ class ClusterClient:
     def rotate_node(self, id: str) -> Node:
         """Have a node make itself a new key."""
         return self._do("POST", f"/v1/nodes/{_part(id)}/rotate", Node)
+
+    def node_images(self, id: str) -> NodeImages:
+        """Return the images of one node, those that may be removed first."""
+        return self._do("GET", f"/v1/nodes/{_part(id)}/images", NodeImages)
+
+    def prune_node(self, id: str) -> Reclaimed:
+        """Have the images of one node removed that nobody needs."""
+        return self._do("POST", f"/v1/nodes/{_part(id)}/prune", Reclaimed)
 
     def approve_node(self, id: str) -> Node:
         """Let a node that joined with a manager's token be a manager."""

@@ -27,5 +27,8 @@ class Introduced:
         await self._link.describe(replace(description, address=self._address()))
         self._heard()
 
+    async def needed_images(self) -> tuple[str, ...]:
+        return await self._link.needed_images()
+
     async def traffic(self, reports: tuple[TrafficReport, ...]) -> None:
         await self._link.traffic(reports)

@@ -24,6 +24,7 @@ from pilothouse.agent.proxy.driver import EnvoyIngress
 from pilothouse.agent.remote import RemoteLink, dialler
 from pilothouse.agent.runtime.interface import Engine
 from pilothouse.cli import membership
+from pilothouse.cli.collecting import image_policy
 from pilothouse.cli.introduced import Introduced
 from pilothouse.cli.membership import Membership
 from pilothouse.cli.places import Places
@@ -96,7 +97,8 @@ def agent_loops(
     linked(link)
     introduced = Introduced(link, lambda: address_of(known), heard)
     ingress = EnvoyIngress(run / "proxy", find_binary(os.environ), clock, ids)
-    agent = Agent(introduced, engine, ingress, clock, ids, data, run, Fence(lease, clock, register))
+    fence = Fence(lease, clock, register)
+    agent = Agent(introduced, engine, ingress, clock, ids, data, run, fence, image_policy(os.environ))
     loops: dict[str, Loop] = {"session": lambda: link.run(agent.services), "agent": agent.run}
     if renews:
         loops["renewal"] = Renewal(credentials, link.renew, clock, ids, asks_for_renewal).run

@@ -24,6 +24,7 @@ from pilothouse.agent.runtime.docker.engine import DockerEngine
 from pilothouse.backoff import delay_seconds
 from pilothouse.cli import membership
 from pilothouse.cli.backend import Backend
+from pilothouse.cli.collecting import image_policy
 from pilothouse.cli.doors import Doors
 from pilothouse.cli.emptying import empty_removed
 from pilothouse.cli.notify import notify
@@ -316,7 +317,7 @@ class Term:
         run = pathlib.Path(self._places.run)
         ingress = EnvoyIngress(run / "proxy", find_binary(os.environ), self._clock, self._ids)
         fence = None if term is None else fence_of(run, self._clock)
-        agent = Agent(session, engine, ingress, self._clock, self._ids, data, run, fence)
+        agent = Agent(session, engine, ingress, self._clock, self._ids, data, run, fence, image_policy(os.environ))
         agent.health.changed = session.pressure
         if term is None or fence is None:
             return agent, {}

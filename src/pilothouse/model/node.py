@@ -7,6 +7,7 @@ import enum
 
 from pilothouse.model.base import Object, Value
 from pilothouse.model.certificate import Certificate
+from pilothouse.model.images import Reclaimed
 from pilothouse.model.placement import Taint
 from pilothouse.model.spec import Resources
 
@@ -58,6 +59,7 @@ class NodeDescription(Value, frozen=True, kw_only=True):
         address: Where other nodes reach it, or "".
         warnings: Sentences `pilothouse doctor` shows, e.g. that live-restore is off.
         format: The newest format the agent reads and writes (`model.format`).
+        reclaimed: What was removed last to make room, or None.
     """
 
     hostname: str = ""
@@ -71,6 +73,7 @@ class NodeDescription(Value, frozen=True, kw_only=True):
     version: str = ""
     address: str = ""
     format: int = 1
+    reclaimed: Reclaimed | None = None
 
 
 class NodeState(enum.Enum):

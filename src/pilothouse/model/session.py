@@ -171,9 +171,11 @@ class Method(enum.Enum):
     """Every conversation there is: who may begin it, and the bodies it carries.
 
     Agent to manager: HELLO (Hello → Welcome), BEAT (Beat → BeatAnswer), DESCRIBE (NodeDescription → nothing), REPORT
-    (`Report`), TRAFFIC (tuple of TrafficReport), RENEW (Renew → Renewed), ASSIGNMENTS (nothing → stream of Changes).
+    (`Report`), TRAFFIC (tuple of TrafficReport), RENEW (Renew → Renewed), ASSIGNMENTS (nothing → stream of Changes),
+    NEEDED (nothing → tuple of image ids, digests and references).
     Manager to agent, once it was welcomed: IMAGE (`ImageQuestion` → stream of ImageProgress), LOGS (LogQuery → stream
-    of LogLine), STATS (→ tuple of TaskUsage), FOREIGN (→ tuple of ForeignContainer), ADOPT (`Adoption` → nothing).
+    of LogLine), STATS (→ tuple of TaskUsage), FOREIGN (→ tuple of ForeignContainer), ADOPT (`Adoption` → nothing),
+    IMAGES (→ NodeImages), PRUNE (→ Reclaimed).
     Manager to the manager that leads, in the session of its own machine's agent: RELAY (`Relayed` → the node's answer)
     and RELAY_STREAM (`Relayed` → the node's stream).
     """
@@ -190,10 +192,13 @@ class Method(enum.Enum):
     STATS = "stats"
     FOREIGN = "foreign"
     ADOPT = "adopt"
+    NEEDED = "needed"
+    IMAGES = "images"
+    PRUNE = "prune"
     RELAY = "relay"
     RELAY_STREAM = "relay-stream"
 
 
 # What one manager may have another ask of a node.
-RELAYED = frozenset({Method.STATS.value, Method.FOREIGN.value, Method.ADOPT.value})
+RELAYED = frozenset(each.value for each in (Method.STATS, Method.FOREIGN, Method.ADOPT, Method.IMAGES, Method.PRUNE))
 RELAYED_STREAMS = frozenset({Method.IMAGE.value, Method.LOGS.value})

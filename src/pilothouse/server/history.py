@@ -6,6 +6,7 @@ from pilothouse.control.orchestrators.endings import how_it_ended
 from pilothouse.model.api import EventView
 from pilothouse.model.base import Object
 from pilothouse.model.counts import count
+from pilothouse.model.images import reclaimed_words
 from pilothouse.model.names import display_name, step_name
 from pilothouse.model.node import Node, NodeState
 from pilothouse.model.objects import App, AuditRecord, Config, Grant, Health, Network, Secret, Service, Task, Volume
@@ -46,6 +47,7 @@ EVENTS: dict[str, str] = {
     "node.ready": "A node's agent is connected.",
     "node.away": "A node takes no new tasks: it is silent, was just lost, or is in trouble; the sentence says which.",
     "node.lost": "Nothing was heard of a node for so long that its tasks are made anew elsewhere.",
+    "node.reclaimed": "Images or logs that nobody needed were removed from a node; the sentence says why and how much.",
     "node.changed": "A person changed a node's labels or availability.",
     "node.removed": "A node was removed.",
     "network.created": "A network was added to an app.",
@@ -196,6 +198,9 @@ def _node(before: Object | None, after: Object | None) -> Iterator[_Said]:
         yield "node.lost", after.message
     elif before.ready is not after.ready:
         yield "node.ready" if after.ready else "node.away", after.message
+    done = after.description.reclaimed
+    if done is not None and done != before.description.reclaimed:
+        yield "node.reclaimed", reclaimed_words(done)
     if before.spec != after.spec:
         yield "node.changed", f"availability {after.spec.availability.value}, {count(len(after.spec.labels), 'label')}"
 

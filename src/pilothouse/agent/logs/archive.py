@@ -64,6 +64,18 @@ class LogArchive:
         """Delete the log of a task; none is fine."""
         self._path(task_id).unlink(missing_ok=True)
 
+    def drop_oldest(self, disk: str) -> bool:
+        """Delete the log that was saved first, if the logs are on the same disk as the path *disk* and there is one."""
+        try:
+            if os.stat(self._directory).st_dev != os.stat(disk).st_dev:
+                return False
+            oldest = min(self._directory.glob(f"*{_SUFFIX}"), key=lambda path: path.stat().st_mtime, default=None)
+            if oldest is not None:
+                oldest.unlink()
+        except FileNotFoundError:  # no log was ever saved, or its task was forgotten meanwhile
+            return False
+        return oldest is not None
+
     def sweep(self, keep: Collection[str]) -> None:
         """Delete the logs of every task that is not in *keep*."""
         if self._directory.is_dir():

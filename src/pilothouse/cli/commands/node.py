@@ -1,6 +1,7 @@
 """`pilothouse node`: the machines of the cluster, and what a person decides about them."""
 
 import click
+from msgspec.structs import replace
 
 from pilothouse.cli import options, output, times
 from pilothouse.cli.cluster_client import ClusterClient
@@ -10,6 +11,8 @@ from pilothouse.cli.promotion import follow
 from pilothouse.clock import SystemClock
 from pilothouse.errors import InvalidRequestError
 from pilothouse.model.cluster_api import MaintenanceRequest, NodePatch
+from pilothouse.model.counts import count
+from pilothouse.model.images import NodeImage, NodeImages, reclaimed_words
 from pilothouse.model.node import Availability, Node
 from pilothouse.model.placement import Taint, TaintEffect
 
@@ -211,6 +214,60 @@ def demote(*, as_json: bool, node_id: str) -> None:
         output.line(f"{found.id} is an agent: its member of the store is out, and its server becomes an agent")
 
 
+@command(
+    "images",
+    group=node,
+    examples=[
+        ("pilothouse node images web1", "what is there, and why it stays"),
+        ("pilothouse node images web1 --plan", "only what would be removed, in that order"),
+    ],
+)
+@click.option("--plan", is_flag=True, help="Only those that would be removed, in that order.")
+@options.as_json
+@click.argument("node_id", metavar="NODE")
+def images(*, plan: bool, as_json: bool, node_id: str) -> None:
+    """List the images on a node: which may be removed when its disk gets full, and why the others stay."""
+    found = _client().node_images(node_id)
+    shown = [image for image in found.images if not (plan and image.kept)]
+    if as_json:
+        output.json(replace(found, images=tuple(shown)))
+        return
+    now = SystemClock().now()
+    output.table(("IMAGE", "SIZE", "LAST USED", "STAYS BECAUSE"), [_image_row(image, now) for image in shown])
+    output.line(_disk(found))
+
+
+@command("prune", group=node, examples=[("pilothouse node prune web1", "make room now")])
+@options.as_json
+@click.argument("node_id", metavar="NODE")
+def prune(*, as_json: bool, node_id: str) -> None:
+    """Remove the images on a node that nobody needs, now; `node images --plan` says which."""
+    done = _client().prune_node(node_id)
+    if as_json:
+        output.json(done)
+    else:
+        output.line(reclaimed_words(done))
+
+
+def _image_row(image: NodeImage, now: float) -> tuple[str, ...]:
+    used = times.ago(image.used_at, now) if image.used_at else "-"
+    name = next(iter(image.names), image.id.removeprefix("sha256:")[:12])
+    return name, f"{image.size_bytes / 2**20:.1f} MiB", used, image.kept or "- (may be removed)"
+
+
+def _disk(found: NodeImages) -> str:
+    may_go = [image for image in found.images if not image.kept]
+    size = sum(image.size_bytes for image in may_go) / 2**20
+    said = f"{count(len(may_go), 'image')} may be removed, {size:.1f} MiB at most (shared layers count for each)"
+    if not found.total_bytes:
+        return said
+    used = 100 * (1 - found.free_bytes / found.total_bytes)
+    return (
+        f"{said}; the disk ({found.path}) is {used:.0f} % full: removing begins at {found.begins_percent:g} % and ends "
+        f"below {found.ends_percent:g} %"
+    )
+
+
 def _change(node_id: str, patch: NodePatch, *, as_json: bool) -> None:
     found = _client().change_node(node_id, patch)
     if as_json:
@@ -270,6 +327,9 @@ def _facts(found: Node, now: float) -> list[tuple[str, str]]:
         ("capacity", f"{capacity.cpu_nano / 1e9:g} cores, {capacity.memory_bytes / 2**30:.1f} GiB"),
         ("joined", times.ago(found.joined_at, now) if found.joined_at else "-"),
     ]
+    if (done := found.description.reclaimed) is not None:
+        facts.append(("made room", f"{times.ago(done.at, now)}: {reclaimed_words(done)}"))
+    facts += [("warning", text) for text in found.description.warnings]
     for each in found.certificates:
         ends = "ended" if each.not_after <= now else f"until {times.stamp(each.not_after)}"
         facts.append(("certificate", f"{each.serial} of authority {each.authority}, {ends}"))

@@ -6,6 +6,7 @@ On one host the composition root hands over the agent's own services; over the n
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from pilothouse.model.images import NodeImages, Reclaimed
 from pilothouse.model.objects import Task
 from pilothouse.model.wire import ForeignContainer, ImageProgress, LogLine, LogQuery, TaskUsage
 
@@ -27,6 +28,14 @@ class NodeServices(Protocol):
 
     async def list_foreign(self) -> tuple[ForeignContainer, ...]:
         """Return the containers that are not managed."""
+        ...
+
+    async def list_images(self) -> NodeImages:
+        """Return the node's images, those that may be removed first, and why the others stay."""
+        ...
+
+    async def prune_images(self) -> Reclaimed:
+        """Remove every image that nobody needs, and return what went."""
         ...
 
     async def adopt(self, container_id: str, task: Task) -> None:

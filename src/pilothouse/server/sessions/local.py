@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 import pilothouse
+from pilothouse.control.images import needed_images
 from pilothouse.control.nodes.liveness import Presence
 from pilothouse.control.orchestrators.reaping import forget_gone
 from pilothouse.governance.secrets.seal import Vault
@@ -96,6 +97,10 @@ class LocalSession:
         """Write down what the node's proxy counted, for each service in place of what was known of this node."""
         if reports:
             await self._store.update(Writer.AGENT, lambda tx: write_traffic(tx, self._node_id, reports))
+
+    async def needed_images(self) -> tuple[str, ...]:
+        """Return the ids, digests and references of the images that must stay on the node."""
+        return await self._store.view(lambda tx: needed_images(tx, self._node_id))
 
     async def describe(self, description: NodeDescription) -> None:
         """Write down what the node is; an unknown node is registered."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import msgspec
 
+from pilothouse.control.images import needed_images
 from pilothouse.control.nodes.timers import LEASE_SECONDS, beat_seconds
 from pilothouse.errors import InvalidRequestError, NotLeadingError, SessionLostError, UnauthorizedError
 from pilothouse.governance.identity.authority.rotation import must_renew
@@ -89,6 +90,7 @@ class RemoteSession:
                 Method.REPORT.value: self._welcomed(self._report),
                 Method.TRAFFIC.value: self._welcomed(self._traffic),
                 Method.RENEW.value: self._welcomed(self._renew),
+                Method.NEEDED.value: self._welcomed(self._needed),
             },
             streams={**relay.streams, Method.ASSIGNMENTS.value: self._assignments},
         )
@@ -217,6 +219,9 @@ class RemoteSession:
         reports = _TRAFFIC.decode(body)
         await self._kit.store.update(Writer.AGENT, lambda tx: write_traffic(tx, self.node_id, reports))
         return b""
+
+    async def _needed(self, _body: bytes) -> bytes:
+        return _encode(await self._kit.store.view(lambda tx: needed_images(tx, self.node_id)))
 
     async def _renew(self, body: bytes) -> bytes:
         kit, asked = self._kit, _RENEW.decode(body)

@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from pilothouse.errors import NodeUnavailableError, SessionLostError
+from pilothouse.model.images import NodeImages, Reclaimed
 from pilothouse.model.objects import Task
 from pilothouse.model.session import Adoption, ImageQuestion, Method
 from pilothouse.model.skew import Codec
@@ -17,6 +18,8 @@ _PROGRESS = Codec(ImageProgress)
 _LINE = Codec(LogLine)
 _USAGE = Codec(tuple[TaskUsage, ...])
 _FOREIGN = Codec(tuple[ForeignContainer, ...])
+_IMAGES = Codec(NodeImages)
+_RECLAIMED = Codec(Reclaimed)
 _encode = msgspec.msgpack.encode
 V = TypeVar("V")
 
@@ -46,6 +49,12 @@ class NodeStub:
 
     async def list_foreign(self) -> tuple[ForeignContainer, ...]:
         return _FOREIGN.decode(await self._ask(Method.FOREIGN))
+
+    async def list_images(self) -> NodeImages:
+        return _IMAGES.decode(await self._ask(Method.IMAGES))
+
+    async def prune_images(self) -> Reclaimed:
+        return _RECLAIMED.decode(await self._ask(Method.PRUNE))
 
     async def adopt(self, container_id: str, task: Task) -> None:
         await self._ask(Method.ADOPT, _encode(Adoption(container_id=container_id, task=task)))
