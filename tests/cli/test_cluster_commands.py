@@ -259,6 +259,24 @@ def test_a_token_can_come_from_standard_input(here, command):
         assert (done.code, said in done.err) == (3, True), done.err
 
 
+def test_a_token_can_come_from_a_file_and_who_else_can_read_it_is_said(here, command, tmp_path):
+    file = tmp_path / "token"
+    file.write_text("PH1-short\n")
+    file.chmod(0o644)
+    done = command("join", "127.0.0.1:1", "--token-file", str(file))
+    assert (done.code, "2 parts" in done.err, "can be read by other users" in done.err) == (3, True, True)
+    file.chmod(0o600)
+    assert "can be read" not in command("join", "127.0.0.1:1", "--token-file", str(file)).err
+    missing = command("join", "127.0.0.1:1", "--token-file", str(tmp_path / "none"))
+    assert (missing.code, "No such file" in missing.err) == (3, True)
+
+
+def test_a_token_is_named_in_one_way(here, command, tmp_path):
+    for words in ((), ("PH1-a", "--token-file", "token")):
+        done = command("join", "127.0.0.1:1", *words)
+        assert (done.code, "in one way" in done.err) == (3, True)
+
+
 def test_leaving_forgets_everything(here, command, tmp_path):
     data = joined(tmp_path)
     done = command("leave")

@@ -26,9 +26,12 @@ class PretendMachine:
             self._may("switch")
             self.current = arguments[0]
             return "pilothouse, version 1"
+        raise AssertionError(text)
+
+    async def hand(self, secret, text, *arguments, seconds=60.0):
         assert text == steps._JOIN
         self._may("join")
-        self.joined_with = arguments
+        self.joined_with = (*arguments, secret)
         return self.joins
 
     async def send(self, content, text, name, *, sent):
@@ -126,7 +129,7 @@ async def test_an_installation_that_stops_says_so_and_the_old_one_stays(fails):
 async def test_a_machine_joins_with_a_token_of_its_own_and_is_waited_for():
     machine, cluster = PretendMachine(), PretendCluster(looks=5)
     assert await _join(machine, cluster) == "node7"
-    assert machine.joined_with == ("10.0.0.1:7443", "PH1-token")
+    assert machine.joined_with == ("10.0.0.1:7443", "PH1-token\n")
     assert cluster.looks == -1
 
 

@@ -90,15 +90,27 @@ def test_a_manager_killed_while_it_deploys_ends_where_it_would_have(cluster):
 
 
 def test_a_token_lets_one_machine_in_once(cluster):
+    _, other, host = cluster.hosts
     token = cluster.token()
-    host = cluster.hosts[2]
     inside = host.pilothouse("join", cluster.manager.address, token, check=False)
     assert inside.returncode == 3, "a member joins no second time"
+    fresh = {"PILOTHOUSE_DATA": str(other.directory / "fresh"), "PILOTHOUSE_RUN": str(other.directory / "fresh-run")}
+
+    def tried(token):
+        done = other.pilothouse("join", cluster.manager.address, "-", given=token, check=False, environment=fresh)
+        assert done.returncode == 3
+        assert not (other.directory / "fresh").exists(), "nothing was left behind"
+        return done.stderr
+
     wrong = token[:-1] + ("0" if token[-1] != "0" else "1")
-    fresh = {"PILOTHOUSE_DATA": str(host.directory / "other"), "PILOTHOUSE_RUN": str(host.directory / "other-run")}
-    done = host.pilothouse("join", cluster.manager.address, wrong, check=False, environment=fresh)
-    assert done.returncode == 3
-    assert "authority" in done.stderr, "the manager is not the one that the token names"
+    assert "authority" in tried(wrong), "the manager is not the one that the token names"
+    cluster.part(host)
+    cluster.join(host, token)
+    assert "PH113" in tried(token), "it was used"
+    assert len(cluster.nodes()) == 3
+    refused = cluster.manager.api("GET", "/audit?limit=1000")[1]["items"][-1]
+    assert (refused["outcome"], host.name in refused["summary"]) == ("refused", True), refused
+    cluster.wait_ready(host)
 
 
 def test_clocks_that_jump_an_hour_move_nothing(cluster):

@@ -1,6 +1,8 @@
 """A machine is looked at and gets Pilothouse over SSH, from a real client to a real server."""
 
+import contextlib
 import json
+import threading
 
 import pytest
 
@@ -102,6 +104,24 @@ def test_an_unfit_machine_is_refused_with_every_reason_and_nothing_is_changed(ho
     assert _fresh(hosts[1])
 
 
+@contextlib.contextmanager
+def _listed(host):
+    """Yield the command lines of the processes that run on *host* meanwhile, looked at ten times a second."""
+    lines, over = set(), threading.Event()
+
+    def look():
+        while not over.wait(0.1):
+            lines.update(host.processes().values())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield lines
+    finally:
+        over.set()
+        looking.join()
+
+
 def test_an_installation_is_sent_once_runs_without_anything_of_ours_and_joins(joined, hosts, server):
     there = hosts[1]
     first = _provision(hosts, server, "--no-join")
@@ -111,7 +131,10 @@ def test_an_installation_is_sent_once_runs_without_anything_of_ours_and_joins(jo
     module = there.run("env", "-i", "/opt/pilothouse/current/bin/python3", "-c", where).stdout
     assert all(path.startswith("/opt/pilothouse/current/") for path in module.split())
 
-    second = _provision(hosts, server, "--label", "zone=b", "--json")
+    with _listed(there) as lines:
+        second = _provision(hosts, server, "--label", "zone=b", "--json")
+    assert any(" join " in line for line in lines), "it was seen joining"
+    assert [line for line in lines if "PH1-" in line] == [], "nobody who lists processes sees the token"
     done = json.loads(second.stdout)
     assert done["installed"] == there.run("readlink", "/opt/pilothouse/current").stdout.strip()
     try:

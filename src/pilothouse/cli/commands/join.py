@@ -9,7 +9,12 @@ import click
 from pilothouse.cli import lifecycle, membership, options, output
 from pilothouse.cli.command import EXIT_DONE, EXIT_FAILED, EXIT_REFUSED, command
 from pilothouse.cli.places import Places, places
-from pilothouse.errors import NotClusteredError, ServerUnavailableError, StoreUnavailableError
+from pilothouse.errors import (
+    InvalidRequestError,
+    NotClusteredError,
+    ServerUnavailableError,
+    StoreUnavailableError,
+)
 from pilothouse.model.cluster import Role
 
 _JOINING = "pilothouse.cli.joining"
@@ -33,6 +38,7 @@ def _places(data: str | None, run: str | None) -> Places:
             "pilothouse join 10.0.0.5 - <token",
             "the token is read from standard input, so that no list of processes has it",
         ),
+        ("pilothouse join 10.0.0.5 --token-file token", "or from a file"),
     ],
     exits={
         EXIT_DONE: "this machine is a node, and a manager has heard of it",
@@ -41,20 +47,30 @@ def _places(data: str | None, run: str | None) -> Places:
     },
 )
 @click.option("--advertise", default="", metavar="HOST[:PORT]", help="Where other machines reach this one.")
+@click.option("--token-file", default="", metavar="FILE", help="The token is the first line of this file.")
 @options.as_json
 @options.directories
 @click.argument("address", metavar="HOST[:PORT]")
-@click.argument("token")
-def join(*, advertise: str, as_json: bool, data: str | None, run: str | None, address: str, token: str) -> None:
+@click.argument("token", default="", metavar="[TOKEN|-]")
+def join(
+    *,
+    advertise: str,
+    token_file: str,
+    as_json: bool,
+    data: str | None,
+    run: str | None,
+    address: str,
+    token: str,
+) -> None:
     """Make this machine a node of the cluster whose manager is at HOST.
 
-    The token says which authority to believe; what answers at HOST without being certified by it is told nothing. The
-    machine makes its own key, which never leaves it. Then the agent is started, and the command waits until a manager
-    has heard of the node.
+    A TOKEN that is written here is in the list of processes for a moment: - reads it from standard input. The token
+    says which authority to believe; what answers at HOST without being certified by it is told nothing. The machine
+    makes its own key, which never leaves it. Then the agent is started, and the command waits until a manager has heard
+    of the node.
     """
     found = _places(data, run)
-    if token == "-":  # noqa: S105 - the word for standard input
-        token = sys.stdin.readline()
+    token = _token(token, token_file)
     joining, agent = importlib.import_module(_JOINING), importlib.import_module(_AGENT)
     answer = joining.join(found, address, token, advertise)
     if answer.warning:
@@ -82,6 +98,25 @@ def join(*, advertise: str, as_json: bool, data: str | None, run: str | None, ad
             importlib.import_module(_OFFLINE).check_installed(os.environ)
         except StoreUnavailableError as error:
             output.note(f"! {error}")
+
+
+def _token(given: str, file: str) -> str:
+    """Return the token, wherever it was said to be.
+
+    Raises:
+        InvalidRequestError: It is nowhere, in two places, or cannot be read.
+    """
+    if bool(given) == bool(file):
+        raise InvalidRequestError("name the token in one way: as TOKEN, as - for standard input, or with --token-file")
+    if not file:
+        return sys.stdin.readline() if given == "-" else given
+    try:
+        with open(file) as opened:
+            if os.fstat(opened.fileno()).st_mode & 0o077:
+                output.note(f"! {file} can be read by other users; chmod 600 keeps the next one to yourself")
+            return opened.readline()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequestError(f"the token cannot be read from {file}: {error}") from error
 
 
 @command(

@@ -80,6 +80,14 @@ class Machine:
         """
         return await self._run(f"{self._prefix}sh -s -- {shlex.join(arguments)}", text, seconds)
 
+    async def hand(self, secret: str, text: str, *arguments: str, seconds: float = 60.0) -> str:
+        """Run a shell script that reads *secret* from its standard input, where no list of processes has it.
+
+        Raises:
+            ProvisionFailedError: As for `script`.
+        """
+        return await self._run(f"{self._prefix}sh -c {shlex.quote(text)} sh {shlex.join(arguments)}", secret, seconds)
+
     async def send(self, content: BinaryIO, text: str, *arguments: str, sent: Callable[[int], None]) -> str:
         """Run a shell script that reads *content* from its standard input; *sent* is told how many bytes went."""
         command = f"{self._prefix}sh -c {shlex.quote(text)} sh {shlex.join(arguments)}"

@@ -64,7 +64,7 @@ done
 _JOIN = """
 set -eu
 PATH=$PATH:/usr/local/bin
-exec pilothouse join --json "$@"
+exec pilothouse join --json "$1" -
 """
 
 
@@ -171,7 +171,7 @@ async def join(machine: Machine, host: str, manager: str, cluster: Cluster, cloc
     with _stopping("join", host, "Pilothouse, installed and not started"):
         token = await asyncio.to_thread(cluster.token)
         try:
-            node_id = _joined(await machine.script(_JOIN, manager, token, seconds=JOIN_SECONDS))
+            node_id = _joined(await machine.hand(f"{token}\n", _JOIN, manager, seconds=JOIN_SECONDS))
         except ProvisionFailedError:
             await asyncio.to_thread(cluster.withdraw)
             raise
