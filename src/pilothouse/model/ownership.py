@@ -5,6 +5,9 @@ A request that a task be replaced (`Disruption`) may be made and withdrawn by se
 A kind that is missing here cannot be written at all, and neither can a field: unknown means no.
 """
 
+import itertools
+import operator
+
 from msgspec.structs import astuple
 
 from pilothouse.errors import ForeignWriteError
@@ -128,15 +131,23 @@ def check_write(writer: Writer, before: Object | None, after: Object | None) -> 
         if isinstance(after, Task):
             check_transition(writer, None, after.state)
         return
+    _check_fields(writer, before, after)
+
+
+def _check_fields(writer: Writer, before: Object, after: Object) -> None:
     owners = OWNERS.get(type(after), {})
-    for field, was, now in zip(after.__struct_fields__, astuple(before), astuple(after), strict=True):
-        # Most fields of a copy are the very same object, so that is asked first.
-        if was is now or field in _ALWAYS or was == now:
+    # Most fields of a copy are the very same object, so that is asked first.
+    differ = map(operator.is_not, astuple(before), astuple(after))
+    for field in itertools.compress(after.__struct_fields__, differ):
+        if field in _ALWAYS:
             continue
-        if isinstance(before, Task) and isinstance(after, Task) and field == _TASK_STATE:
+        was, now = getattr(before, field), getattr(after, field)
+        if was == now:
+            continue
+        if field == _TASK_STATE and isinstance(before, Task) and isinstance(after, Task):
             check_transition(writer, before.state, after.state)
-            continue
-        _check_owner(writer, owners.get(field), after, f"write {field} of")
+        elif (owner := owners.get(field)) is not writer:
+            _check_owner(writer, owner, after, f"write {field} of")
 
 
 def _check_owner(writer: Writer, owner: Writer | frozenset[Writer] | None, obj: Object, verb: str) -> None:

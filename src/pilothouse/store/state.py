@@ -3,6 +3,7 @@
 Knows nothing of transactions, owners or disks: whoever applies a change has checked it.
 """
 
+import operator
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar, cast
@@ -12,54 +13,135 @@ from pilothouse.store.interface import Change
 from pilothouse.store.tables import INDEXED, NAMES
 
 O = TypeVar("O", bound=Object)
+_FEW = 256
+"""Moving so many ids in memory costs less than noting a change."""
+_SOME = 32
+"""So many changes are worked in one by one."""
+
+
+class _Ids:
+    """Some ids, in order when somebody looks.
+
+    Of a few ids the list is kept in order at once. Of many, a list would have to be moved in memory for each one that
+    comes or goes, so what came and went is noted, and worked in together by whoever looks next.
+    """
+
+    __slots__ = ("_news", "_ordered", "_size")
+
+    def __init__(self) -> None:
+        self._ordered: list[str] = []
+        self._size = 0
+        self._news: dict[str, bool] = {}
+
+    def __len__(self) -> int:
+        return self._size
+
+    def add(self, id: str) -> None:
+        """Take in an id that is not there."""
+        self._size += 1
+        ordered = self._ordered
+        if self._news or (len(ordered) > _FEW and id < ordered[-1]):
+            if self._news.pop(id, None) is None:
+                self._news[id] = True
+        elif ordered and id < ordered[-1]:
+            insort(ordered, id)
+        else:
+            ordered.append(id)
+
+    def remove(self, id: str) -> None:
+        """Take out an id that is there."""
+        self._size -= 1
+        ordered = self._ordered
+        if self._news or len(ordered) > _FEW:
+            if self._news.pop(id, None) is None:
+                self._news[id] = False
+        else:
+            del ordered[bisect_left(ordered, id)]
+
+    def look(self) -> list[str]:
+        """Return them in order; not to be changed."""
+        if self._news:
+            self._work_in()
+        return self._ordered
+
+    def _work_in(self) -> None:
+        news, self._news, ordered = self._news, {}, self._ordered
+        if len(news) <= _SOME:
+            for each, is_new in news.items():
+                if is_new:
+                    insort(ordered, each)
+                else:
+                    del ordered[bisect_left(ordered, each)]
+            return
+        kept = [each for each in ordered if each not in news]
+        kept += [each for each, is_new in news.items() if is_new]
+        # Two runs in order, or nearly: that is merged, not sorted.
+        kept.sort()
+        self._ordered = kept
 
 
 class _Table:
-    """One kind: objects by id, ids in order, and ids in order for each value of each indexed field."""
+    """One kind: objects by id, all ids, and the ids for each value of each indexed field."""
 
     def __init__(self, indexed: tuple[str, ...]) -> None:
         self.objects: dict[str, Object] = {}
-        self.ids: list[str] = []
-        self.indexes: dict[str, dict[object, list[str]]] = {field: {} for field in indexed}
+        self.ids = _Ids()
+        self.indexes: dict[str, dict[object, _Ids]] = {field: {} for field in indexed}
+        self._fields = tuple(self.indexes.values())
+        # Of one field it returns no tuple, so `id` is asked for as well: that never differs.
+        self._values = operator.attrgetter(*indexed, "id", "id")
 
     def set(self, before: Object | None, after: Object | None) -> None:
         """Replace *before* by *after*, either of which may be missing."""
         name = _present(before, after).id
         if after is None:
             del self.objects[name]
-            _take_out(self.ids, name)
+            self.ids.remove(name)
         else:
             if before is None:
-                insort(self.ids, name)
+                self.ids.add(name)
             self.objects[name] = after
-        for field, index in self.indexes.items():
-            if before is not None and after is not None and getattr(before, field) == getattr(after, field):
-                continue
-            self._reindex(field, index, before, after)
+        old = None if before is None else self._values(before)
+        new = None if after is None else self._values(after)
+        if old is None or new is None or old != new:
+            self._reindex(name, old, new)
 
-    def _reindex(self, field: str, index: dict[object, list[str]], before: Object | None, after: Object | None) -> None:
-        old = None if before is None else (getattr(before, field),)
-        new = None if after is None else (getattr(after, field),)
-        name = _present(before, after).id
-        if old is not None:
-            _take_out(index[old[0]], name)
-            if not index[old[0]]:
-                del index[old[0]]
-        if new is not None:
-            insort(index.setdefault(new[0], []), name)
+    def _reindex(self, name: str, old: tuple[object, ...] | None, new: tuple[object, ...] | None) -> None:
+        for at, index in enumerate(self._fields):
+            if old is not None:
+                if new is not None and old[at] == new[at]:
+                    continue
+                _take_out(index, old[at], name)
+            if new is not None:
+                _put_in(index, new[at], name)
 
     def candidates(self, fields: dict[str, object]) -> tuple[Sequence[str], list[str]]:
         """Return the shortest list of ids an index gives for *fields*, and the fields still to compare."""
-        best: Sequence[str] = self.ids
-        used = ""
+        best, used = self.ids, ""
         for field, value in fields.items():
             index = self.indexes.get(field)
             if index is None:
                 continue
-            ids: Sequence[str] = index.get(value, ())
+            ids = index.get(value)
+            if ids is None:
+                return (), []
             if not used or len(ids) < len(best):
                 best, used = ids, field
-        return best, [field for field in fields if field != used]
+        return best.look(), [field for field in fields if field != used]
+
+
+def _put_in(index: dict[object, _Ids], value: object, name: str) -> None:
+    ids = index.get(value)
+    if ids is None:
+        ids = index[value] = _Ids()
+    ids.add(name)
+
+
+def _take_out(index: dict[object, _Ids], value: object, name: str) -> None:
+    ids = index[value]
+    ids.remove(name)
+    if not len(ids):
+        del index[value]
 
 
 class State:
@@ -80,7 +162,7 @@ class State:
         table = self._tables[kind]
         objects = cast("dict[str, O]", table.objects)
         if not fields:
-            return [objects[each] for each in table.ids]
+            return [objects[each] for each in table.ids.look()]
         ids, rest = table.candidates(fields)
         found = [objects[each] for each in ids]
         for field in rest:
@@ -106,7 +188,7 @@ class State:
 
     def __iter__(self) -> Iterator[Object]:
         for table in self._tables.values():
-            for each in table.ids:
+            for each in table.ids.look():
                 yield table.objects[each]
 
 
@@ -115,7 +197,3 @@ def _present(before: Object | None, after: Object | None) -> Object:
     if found is None:
         raise ValueError("a change has at least one side")
     return found
-
-
-def _take_out(ids: list[str], id: str) -> None:
-    del ids[bisect_left(ids, id)]

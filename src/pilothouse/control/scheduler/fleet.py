@@ -85,20 +85,28 @@ class Fleet:
 
     def put_task(self, task: Task, shape: Shape | None = None) -> None:
         """Take in a task in its newest form: booked while it is placed and not over, given back afterwards."""
-        here = TaskState.PENDING < task.state <= TaskState.RUNNING and bool(task.node_id)
+        if self.refresh(task):
+            return
+        here = _is_here(task)
         entry = self.roster.entries.get(task.id)
         if entry is not None:
-            same = here and self._node_id(entry.at) == task.node_id
-            if same and entry.task.desired_state is task.desired_state:
-                if task.version >= entry.task.version:
-                    entry.task = task
-                return
             self._remove(entry)
             shape = shape or entry.shape
         if here:
             self._put(task, shape or shape_of(task))
         elif self._strays:
             self._forget_stray(task)
+
+    def refresh(self, task: Task) -> bool:
+        """Take in the newer form of a task that is still booked for the same; tell whether it is one."""
+        entry = self.roster.entries.get(task.id)
+        if entry is None or entry.task.desired_state is not task.desired_state:
+            return False
+        if not _is_here(task) or entry.task.node_id != task.node_id:
+            return False
+        if task.version >= entry.task.version:
+            entry.task = task
+        return True
 
     def book_alike(self, shape: Shape, nodes: Ints, times: Ints) -> None:
         """Book new tasks of one shape that take turns with nobody, so many on each node; the roster gets them apart."""
@@ -184,6 +192,14 @@ class Fleet:
     def _forget_stray(self, task: Task) -> None:
         for strays in self._strays.values():
             strays.pop(task.id, None)
+
+
+# Members of an enumeration are looked up slowly, and this is asked of every task of every commit.
+_PENDING, _RUNNING = TaskState.PENDING, TaskState.RUNNING
+
+
+def _is_here(task: Task) -> bool:
+    return _PENDING < task.state <= _RUNNING and bool(task.node_id)
 
 
 def _more(there: list[Entry], mine: Entry) -> Need:

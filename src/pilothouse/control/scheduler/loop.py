@@ -26,6 +26,10 @@ IN_FLIGHT = 3
 """Transactions that are decided before the first of them is known to be durable."""
 HOUR = 3600.0
 
+# Members of an enumeration are looked up slowly, and this is asked of every task of every commit.
+_PENDING, _RUNNING = TaskState.PENDING, TaskState.RUNNING
+_SCHEDULER = Writer.SCHEDULER
+
 place = place_now
 
 
@@ -42,7 +46,6 @@ class Scheduler:
         self._due: set[str] = set()
         self._freed: set[int] = set()
         self._everything = False
-        self._placed: set[str] = set()
         self._asked: set[str] = set()
         self._untidy = False
         self._next_move: float | None = None
@@ -91,25 +94,24 @@ class Scheduler:
         before, after = change.before, change.after
         task = change.object
         assert isinstance(task, Task)
-        if isinstance(after, Task) and after.state is TaskState.PENDING:
+        if isinstance(after, Task) and after.state is _PENDING:
             self._wait_for_place(after)
-            if writer is not Writer.SCHEDULER:
+            if writer is not _SCHEDULER:
                 self._due.add(after.id)
             return
         self._wait_no_longer(task.id)
         self._due.discard(task.id)
-        if not isinstance(after, Task) or after.state.terminal:
+        if not isinstance(after, Task) or after.state > _RUNNING:
             self._let_go(task.id)
             self._untidy = self._untidy or task.id in self._asked
         if not isinstance(after, Task):
             self._free(task)
             self._fleet.drop_task(task.id)
-        elif after.state > TaskState.PENDING:
-            if after.state.terminal or _wants_less(before, after):
+        elif after.state > _PENDING:
+            if after.state > _RUNNING or _wants_less(before, after):
                 self._free(after)
-            elif isinstance(before, Task) and before.state is TaskState.PENDING:
-                self._placed.add(after.service_id)
-            self._fleet.put_task(after, self._shapes.of(after) if after.state <= TaskState.RUNNING else None)
+            if not self._fleet.refresh(after):
+                self._fleet.put_task(after, self._shapes.of(after) if after.state <= _RUNNING else None)
 
     def _let_go(self, task_id: str) -> None:
         """Give up the room that was kept for a task which does not need it any more."""
@@ -129,8 +131,8 @@ class Scheduler:
             self._tied.add(task.id)
 
     def _wait_no_longer(self, task_id: str) -> None:
-        self._pending.pop(task_id, None)
-        self._tied.discard(task_id)
+        if self._pending.pop(task_id, None) is not None:
+            self._tied.discard(task_id)
 
     def _tied_to(self, placed: set[str]) -> Iterator[str]:
         """Yield the pending tasks that have to be near or beside tasks of services of which some were just placed."""
@@ -203,7 +205,7 @@ class Scheduler:
             self._fleet.put_volume(volume, volume_id)
         for task in written.tasks:
             self._wait_no_longer(task.id)
-            if task.id in self._fleet.roster.entries:
+            if not self._fleet.refresh(task) and task.id in self._fleet.roster.entries:
                 self._fleet.put_task(task)
         gate.release()
 
