@@ -199,18 +199,18 @@ class Callers:
             await self.history.record(key, what, value, work, lost=(LostError, OSError), refused=RefusedError)
             await asyncio.sleep(self._chance.random() * 0.02)
 
-    async def _read(self, server, key):
+    async def _read(self, server, key, node=""):
         try:
-            status, headers, found = await server.call("GET", f"/v1/nodes/{self._node}", seconds=5)
+            status, headers, found = await server.call("GET", f"/v1/nodes/{node or self._node}", seconds=5)
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise RefusedError from error
         if status != 200 or "pilothouse-stale" in headers:
             raise RefusedError
         return found.get("spec", {}).get("labels", {}).get(key)  # what is as by default is not in an answer
 
-    async def _write(self, server, key, value):
+    async def _write(self, server, key, value, node=""):
         try:
-            status, _, _ = await label(server, self._node, key, value)
+            status, _, _ = await label(server, node or self._node, key, value)
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise RefusedError from error
         except (ValueError, http.client.HTTPException) as error:
