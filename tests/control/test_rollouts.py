@@ -423,3 +423,39 @@ def test_what_is_not_tried_any_more_fails_the_next_release_too_until_a_person_ha
     world.complete(world.one("job"))
     world.pass_time(10)
     assert (said(world, "job"), said(world, "db")) == ((2, S.DONE), (2, S.DONE))
+
+
+def test_a_failure_of_an_earlier_release_condemns_no_later_one_of_the_same_content_whatever_the_clock_said():
+    world = stable(checked(update=STOP_FIRST))
+    world.now += 3600
+    world.fail(world.one(), 137)
+    world.orchestrate()
+    world.prepare()
+    world.run(world.one())
+    world.fail(world.one(), 137)
+    world.now -= 3600
+    world.release(checked("web:2", update=STOP_FIRST))
+    world.turn()
+    number = world.release(checked("web:1", update=STOP_FIRST)).number
+    world.rest()
+    world.pass_time(60)
+    assert said(world) == (number, S.DONE), world.service().rollout
+
+
+def test_what_was_prepared_for_an_undone_release_does_not_start_beside_the_present_task():
+    both = {"update": STOP_FIRST, "rollback": STOP_FIRST}
+    world = stable(checked("web:2", **both))
+    world.release(checked("web:1", **both))
+    world.rest()
+    world.pass_time(3)
+    world.release(checked("web:2", **both))
+    while len(world.live()) == 1:
+        world.orchestrate()
+    (prepared,) = [task for task in world.live() if task.spec.container.image == "web:2"]
+    assert prepared.desired_state is TaskState.READY
+    world.release(checked("web:1", **both), kind=ReleaseKind.ROLLBACK)
+    for _ in range(5):
+        assert world.get(type(prepared), prepared.id).desired_state is not TaskState.RUNNING
+        world.turn()
+    world.pass_time(60)
+    assert {task.spec.container.image for task in world.live()} == {"web:1"}

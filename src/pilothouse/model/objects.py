@@ -155,6 +155,8 @@ class Task(Object, frozen=True, kw_only=True):
         slot: From 1 in replicated modes; 0 in global modes, where the node takes its place.
         fingerprint: What the task was made from (`model.fingerprint`); differs from its service's once outdated.
         secret_versions, config_versions: The version of each file it was given, by key.
+        release: Number of the app's newest release when it was made, 0 if there was none; tells what came first
+            whatever the clock said then.
         failures: Consecutive failed tasks in this slot before this one; drives the back-off.
         not_before: The earliest time it may start.
         reason: One sentence: why this task was made.
@@ -177,6 +179,7 @@ class Task(Object, frozen=True, kw_only=True):
     secret_versions: dict[str, str] = {}
     config_versions: dict[str, str] = {}
     created_at: float = 0.0
+    release: int = 0
     failures: int = 0
     not_before: float = 0.0
     reason: str = ""

@@ -50,6 +50,7 @@ def created(scene: Scene, change: Create, like: Task | None, now: float, id: str
         secret_versions=like.secret_versions if like else scene.secret_versions,
         config_versions=like.config_versions if like else scene.config_versions,
         created_at=now,
+        release=scene.release.number if scene.release else 0,
         failures=change.failures,
         not_before=change.not_before,
         reason=change.reason,

@@ -20,9 +20,13 @@ FAILURES_THAT_STOP = 3
 RECOVERED_SECONDS = 60.0
 
 
-def began_at(scene: Scene) -> float:
-    """Return since when the newest release is rolled out: failures of tasks made before do not count."""
-    return max(released_at(scene), scene.app.resumed_at if scene.app else 0.0)
+def is_of_rollout(scene: Scene, task: Task) -> bool:
+    """Whether *task* was made since the newest release is rolled out: failures of those before do not count."""
+    if scene.app is not None and task.created_at < scene.app.resumed_at:
+        return False
+    if scene.release is not None and task.release:
+        return task.release >= scene.release.number
+    return task.created_at >= released_at(scene)
 
 
 def released_at(scene: Scene) -> float:
@@ -34,7 +38,6 @@ def released_at(scene: Scene) -> float:
 
 def failures(scene: Scene, wanted: list[Slot], rule: Policy, plan: Plan) -> dict[Key, Evidence]:
     """Return what shows that the new task of a slot failed, for each slot of *wanted* in which one did."""
-    since = began_at(scene)
     dead: dict[Key, list[Task]] = {}
     for task in scene.tasks:
         if _counts(scene, task):
@@ -42,7 +45,7 @@ def failures(scene: Scene, wanted: list[Slot], rule: Policy, plan: Plan) -> dict
     found: dict[Key, Evidence] = {}
     for slot in wanted:
         ended = sorted(dead.get(slot.key, ()), key=_age, reverse=True)
-        evidence = _failure(scene, slot, ended, since, rule, plan)
+        evidence = _failure(scene, slot, ended, rule, plan)
         if evidence is not None:
             found[slot.key] = evidence
     return found
@@ -63,16 +66,16 @@ def _counts(scene: Scene, task: Task) -> bool:
     )
 
 
-def _failure(scene: Scene, slot: Slot, ended: list[Task], since: float, rule: Policy, plan: Plan) -> Evidence | None:
+def _failure(scene: Scene, slot: Slot, ended: list[Task], rule: Policy, plan: Plan) -> Evidence | None:
     if slot.current is not None and _has_recovered(slot.current, rule, plan, failed=bool(ended)):
         return None
     if rule.guarded:
         for task in ended:
-            if task.created_at < since:
+            if not is_of_rollout(scene, task):
                 break
             if how := _condemns(task, rule, scene.service.spec.restart):
                 return _evidence(scene, slot, task, how)
-    return _keeps_failing(scene, slot, ended, since, plan) or _too_late(scene, slot, rule, plan)
+    return _keeps_failing(scene, slot, ended, plan) or _too_late(scene, slot, rule, plan)
 
 
 def _has_recovered(task: Task, rule: Policy, plan: Plan, *, failed: bool) -> bool:
@@ -100,19 +103,19 @@ def _condemns(task: Task, rule: Policy, restart: RestartPolicy) -> str:
     return f"{how_it_ended(task)}, {duration(max(0.0, end - status.ready_since))} after it had become ready"
 
 
-def _keeps_failing(scene: Scene, slot: Slot, ended: list[Task], since: float, plan: Plan) -> Evidence | None:
+def _keeps_failing(scene: Scene, slot: Slot, ended: list[Task], plan: Plan) -> Evidence | None:
     """Return what shows that a slot failed three times in a row, or is not tried again."""
     current = slot.current
     if current is not None:
         # The count goes back to tasks of earlier releases; at least the last one must be of this one.
-        counted = bool(ended) and ended[0].created_at >= since and current.created_at >= since
+        counted = bool(ended) and is_of_rollout(scene, ended[0]) and is_of_rollout(scene, current)
         if not counted or current.failures < FAILURES_THAT_STOP:
             return None
         return _evidence(scene, slot, ended[0], f"keeps failing (last it {how_it_ended(ended[0])})")
-    return _gave_up(scene, slot, ended, since, plan)
+    return _gave_up(scene, slot, ended, plan)
 
 
-def _gave_up(scene: Scene, slot: Slot, ended: list[Task], since: float, plan: Plan) -> Evidence | None:
+def _gave_up(scene: Scene, slot: Slot, ended: list[Task], plan: Plan) -> Evidence | None:
     # An old task may have been made again in the slot since, so the newest one of all does not tell.
     last = ended[0] if ended else None
     if last is None or last.state is TaskState.COMPLETE:
@@ -121,7 +124,7 @@ def _gave_up(scene: Scene, slot: Slot, ended: list[Task], since: float, plan: Pl
     # What is not tried again stays as it is, however long ago that was decided.
     if verdict.next in {Next.PARKED, Next.LEAVE}:
         return _evidence(scene, slot, last, f"{how_it_ended(last)} and is not tried again")
-    if last.created_at >= since and verdict.failures >= FAILURES_THAT_STOP:
+    if is_of_rollout(scene, last) and verdict.failures >= FAILURES_THAT_STOP:
         return _evidence(scene, slot, last, f"keeps failing (last it {how_it_ended(last)})")
     return None
 
@@ -132,7 +135,7 @@ def _too_late(scene: Scene, slot: Slot, rule: Policy, plan: Plan) -> Evidence | 
     if task is None or is_ready(task):
         return None
     begun = _begun(task)
-    if begun is None or task.created_at < began_at(scene):
+    if begun is None or not is_of_rollout(scene, task):
         return None
     # Where nothing else could run in its place a task that is only not open to traffic is left in peace.
     if not rule.guarded and not slot.outdated and task.status.health is not Health.STARTING:

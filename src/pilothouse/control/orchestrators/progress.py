@@ -8,7 +8,7 @@ import msgspec
 
 from pilothouse.control.orchestrators.course import Course, said_before
 from pilothouse.control.orchestrators.endings import duration, how_it_ended
-from pilothouse.control.orchestrators.failures import FAILURES_THAT_STOP, began_at
+from pilothouse.control.orchestrators.failures import FAILURES_THAT_STOP, is_of_rollout
 from pilothouse.control.orchestrators.plan import Plan
 from pilothouse.control.orchestrators.restart import Next, after, forgiving
 from pilothouse.control.orchestrators.rollout import Policy, believed_at, policy_of, ready_since, settled_at
@@ -215,7 +215,7 @@ def _failed_job(scene: Scene, slot: Slot, now: float) -> Evidence | None:
     if task.state is TaskState.COMPLETE or task.desired_state is TaskState.SHUTDOWN:
         return None
     verdict = forgiving(task, scene.service.spec.restart, scene.app.resumed_at if scene.app else 0.0, now)
-    often = task.created_at >= began_at(scene) and (live or verdict.failures >= FAILURES_THAT_STOP)
+    often = is_of_rollout(scene, task) and (live or verdict.failures >= FAILURES_THAT_STOP)
     # What is not tried again stays as it is, however long ago that was decided.
     if not often and (live or verdict.next not in {Next.LEAVE, Next.PARKED}):
         return None
