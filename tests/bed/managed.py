@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import signal
+import sys
 import time
 
 from tests.bed.cluster import Cluster
@@ -15,11 +16,16 @@ _JOINED_SECONDS = 60.0
 
 
 class Managed(Cluster):
-    """A cluster of several managers; what is asked is asked of any of them."""
+    """A cluster of several managers.
+
+    Attributes:
+        managing: The hosts that are, or will be, managers.
+    """
 
     def __init__(self, hosts, agents):
         super().__init__(hosts)
         self.agents = agents
+        self.managing = [host for host in hosts if host not in agents]
 
     def begin(self):
         """Make the first host a manager, and have the others join: as managers, or agents."""
@@ -59,7 +65,9 @@ class Managed(Cluster):
             return any((done := self.write(host, value)) and done[0] == 200 for host in hosts)
 
         until(written, f"a change is accepted at one of {[host.name for host in hosts]}", seconds, 0.05)
-        return time.monotonic() - begun
+        took = time.monotonic() - begun
+        sys.stdout.write(f"{value}: accepted after {took:.2f} s\n")
+        return took
 
     def kill(self, host):
         """Kill the manager and the member of a host as a crash would."""

@@ -528,6 +528,19 @@ async def test_the_manager_that_answers_and_the_only_one_are_not_removed(cluster
     assert "only manager" in (await other.call("DELETE", "/v1/nodes/m1")).json["detail"]
 
 
+async def test_a_manager_is_made_an_agent_and_takes_another_certificate_but_the_only_one_stays(cluster):
+    await cluster.join(await cluster.token(role="manager"), hostname="m2")
+    await cluster.call("POST", "/v1/nodes/m2/approve")
+    assert (await cluster.call("POST", "/v1/nodes/m2/demote")).status == 200
+    node = await cluster.one(Node, "m2")
+    assert (node.role, node.rotated_at, await cluster.one(ManagerMember, "m2")) == ("agent", NOW, None)
+    assert len(await cluster.records("node.demote")) == 1
+    again = await cluster.call("POST", "/v1/nodes/m2/demote")
+    assert (again.status, "is an agent already" in again.json["detail"]) == (400, True)
+    only = await cluster.call("POST", "/v1/nodes/m1/demote")
+    assert (only.status, "only manager" in only.json["detail"]) == (409, True)
+
+
 async def test_lost_nodes_are_confirmed_by_a_person(cluster):
     assert (await cluster.call("POST", "/v1/cluster/confirm-evictions")).status == 200
     assert (await cluster.one(Stored, "cluster")).evictions_confirmed_at == NOW

@@ -7,12 +7,14 @@ from msgspec.structs import replace
 
 from pilothouse.errors import StoreCorruptError
 from pilothouse.model.api import StoreMember
+from pilothouse.model.cluster import ManagerMember
 from pilothouse.model.states import Writer
+from pilothouse.server.leftovers import leftovers
 from pilothouse.store import rows
 from pilothouse.store.conformance import sample_task
 from pilothouse.store.copy import Whole, chained, digest_of
 from pilothouse.store.etcd.layout import Head, Layout, commit_of, decode_head, decode_record, encode_head, encode_record
-from pilothouse.store.etcd.membership import findings
+from pilothouse.store.etcd.membership import findings, why_not_remove
 from pilothouse.store.etcd.replica import digits
 from pilothouse.store.interface import Change, Commit
 from tests.examples import examples
@@ -104,3 +106,46 @@ def test_a_sequence_of_another_format_is_refused():
         decode_head(encode_head(replace(head, layout=2)))
     with pytest.raises(StoreCorruptError):
         decode_head(b"[]")
+
+
+@given(
+    voters=st.lists(st.booleans(), min_size=1, max_size=7),
+    learners=st.lists(st.booleans(), max_size=2),
+    chosen=st.integers(0, 8),
+)
+def test_no_member_is_taken_out_that_the_others_cannot_do_without(voters, learners, chosen):
+    kinds = [(answers, False) for answers in voters] + [(answers, True) for answers in learners]
+    members = [
+        StoreMember(id=str(n), name=f"m{n}", learner=learner, trouble="" if answers else "gone")
+        for n, (answers, learner) in enumerate(kinds)
+    ]
+    gone = members[chosen % len(members)]
+    left = [each for each in members if each is not gone and not each.learner]
+    goes_on = 2 * sum(not each.trouble for each in left) > len(left)
+    why = why_not_remove(members, gone.id)
+    assert bool(why) is not (gone.learner or goes_on)
+    assert why_not_remove(members, "another") == ""
+
+
+def manager(name, host, **fields):
+    return ManagerMember(id=name, api=f"{host}:7443", sessions=f"{host}:7444", **{"approved_at": 1.0, **fields})
+
+
+def member(name, host, number="1"):
+    return StoreMember(id=number, name=name, peers=(f"https://{host}:7445",))
+
+
+def test_managers_and_members_that_belong_together_leave_nothing_to_say():
+    managers = [manager("m1", "10.0.0.1"), manager("m2", "10.0.0.2"), manager("m3", "10.0.0.3", approved_at=None)]
+    assert leftovers(managers, [member("m1", "10.0.0.1"), member("m2", "10.0.0.2", "2")]) == ()
+    assert leftovers(managers[:1], [StoreMember(id="1", name="manager", peers=("http://127.0.0.1:7445",))]) == ()
+    assert leftovers([], [member("m0", "127.0.0.1")]) == (), "before there is a cluster"
+
+
+def test_what_is_left_over_is_named_with_what_takes_it_away():
+    managers = [manager("m1", "10.0.0.1"), manager("m2", "10.0.0.2"), manager("m3", "10.0.0.3")]
+    members = [member("m1", "10.0.0.1"), member("", "10.0.0.2", "b"), member("m9", "10.0.0.9", "c")]
+    waits, stranger, bare = leftovers(managers, members)
+    assert ("never started" in waits.message, "node remove m2" in waits.advice) == (True, True)
+    assert stranger.advice == "pilothouse store remove-member c"
+    assert (bare.subject, "no share of the state" in bare.message) == ("manager m3", True)

@@ -26,7 +26,6 @@ from pilothouse.cli import membership
 from pilothouse.cli.backend import Backend
 from pilothouse.cli.collecting import image_policy
 from pilothouse.cli.doors import Doors
-from pilothouse.cli.emptying import empty_removed
 from pilothouse.cli.notify import notify
 from pilothouse.cli.opening import open_patiently
 from pilothouse.cli.pidfile import PidFile
@@ -107,10 +106,7 @@ async def _serve(places: Places, engine: str, notify_socket: str, tcp: TcpPlace 
         if not asked.is_set() and (term.demoted or isinstance(error, NodeRemovedError)):
             await step_down(data, os.environ, clock, term.managers)
             return False
-        if error is None:
-            break
-        if isinstance(error, NodeRemovedError):
-            await empty_removed(places, engine, clock, ids, asked, str(error))
+        if error is None or isinstance(error, NodeRemovedError):
             break
         deaths = 1 if clock.monotonic() - begun > _YOUNG_SECONDS else deaths + 1
         if not term.opened or deaths >= _TERMS:

@@ -15,12 +15,13 @@ def owns(manager: ManagerMember, member: StoreMember) -> bool:
 def leftovers(managers: Iterable[ManagerMember], members: Sequence[StoreMember]) -> tuple[Finding, ...]:
     """Return what is to be said about members without a manager, and about managers without a member."""
     approved = [each for each in managers if each.approved_at is not None]
-    found = []
+    found: list[Finding] = []
+    if any(peer.startswith("http://") for member in members for peer in member.peers):
+        # From before there was a cluster: this machine's own, under another name.
+        return ()
     for member in members:
         subject = f"store member {member.name or member.id}"
         owner = next((each for each in approved if owns(each, member)), None)
-        if any(peer.startswith("http://") for peer in member.peers):
-            continue  # from before there was a cluster, and this machine's own
         if owner is None and approved:
             message = f"belongs to no manager of the cluster ({', '.join(member.peers)})"
             advice = f"pilothouse store remove-member {member.id}"
