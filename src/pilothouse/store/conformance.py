@@ -234,6 +234,14 @@ async def a_transaction_is_useless_after_its_function(store: Store) -> None:
         raise AssertionError("a transaction outlived its function")
 
 
+async def a_kept_view_stays_as_it_was(store: Store) -> None:
+    await _create(store, sample_task("a"))
+    kept = await store.view(lambda tx: tx.kept())
+    await _create(store, sample_task("b"))
+    there = await asyncio.to_thread(lambda: [task.id for task in kept.find(Task, app="shop")])
+    assert (there, kept.revision, kept.get(Task, "b")) == (["a"], 1, None)
+
+
 async def concurrent_updates_are_serial(store: Store) -> None:
     await _create(store, sample_task("t1"))
 
@@ -376,6 +384,7 @@ CHECKS: tuple[Check, ...] = (
     a_failed_update_leaves_no_trace,
     the_law_of_ownership_is_enforced,
     a_transaction_is_useless_after_its_function,
+    a_kept_view_stays_as_it_was,
     concurrent_updates_are_serial,
     a_watch_sees_every_commit_once_and_in_order,
     a_watch_sees_deletions,

@@ -62,6 +62,13 @@ class ReadTx(Protocol):
         """
         ...
 
+    def kept(self) -> "ReadTx":
+        """Return the same view, valid for good and in any one thread, but without audit records.
+
+        Copies the indexes, which takes about 1 ms for 10,000 objects.
+        """
+        ...
+
 
 class WriteTx(ReadTx, Protocol):
     """A view that can be written; writes are visible inside the transaction at once."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar, cast
 
 from pilothouse.model.base import Object
+from pilothouse.model.objects import AuditRecord
 from pilothouse.store.interface import Change
 from pilothouse.store.tables import INDEXED, NAMES
 
@@ -57,6 +58,12 @@ class _Ids:
                 self._news[id] = False
         else:
             del ordered[bisect_left(ordered, id)]
+
+    def copy(self) -> "_Ids":
+        """Return another one with the same ids."""
+        made = _Ids()
+        made._ordered, made._size, made._news = self._ordered.copy(), self._size, self._news.copy()
+        return made
 
     def look(self) -> list[str]:
         """Return them in order; not to be changed."""
@@ -115,6 +122,14 @@ class _Table:
             if new is not None:
                 _put_in(index, new[at], name)
 
+    def copy(self) -> "_Table":
+        """Return another one with the same objects."""
+        made = _Table(tuple(self.indexes))
+        made.objects, made.ids = self.objects.copy(), self.ids.copy()
+        for field, index in self.indexes.items():
+            made.indexes[field].update({value: ids.copy() for value, ids in index.items()})
+        return made
+
     def candidates(self, fields: dict[str, object]) -> tuple[Sequence[str], list[str]]:
         """Return the shortest list of ids an index gives for *fields*, and the fields still to compare."""
         best, used = self.ids, ""
@@ -152,6 +167,12 @@ class State:
         self._tables = {kind: _Table(INDEXED[kind]) for kind in NAMES}
         for obj in objects:
             self._tables[type(obj)].set(None, obj)
+
+    def copy(self) -> "State":
+        """Return another state at the same revision with the same objects, but for the audit: that only ever grows."""
+        made = State(revision=self.revision)
+        made._tables = {kind: table.copy() for kind, table in self._tables.items() if kind is not AuditRecord}
+        return made
 
     def get(self, kind: type[O], id: str) -> O | None:
         """Return the object, or None."""

@@ -70,6 +70,10 @@ class _Reading:
         self._check_open()
         return self._state.find(kind, fields)
 
+    def kept(self) -> ReadTx:
+        self._check_open()
+        return _Reading(self._state.copy())
+
     def end(self) -> None:
         """Make the transaction useless: whoever kept it would read another revision."""
         self._open = False

@@ -16,12 +16,14 @@ from pilothouse.errors import (
 from pilothouse.governance.identity.permissions import Permission
 from pilothouse.model.api import AppView, DeployRequest, DeployResult, Page
 from pilothouse.model.base import Object
-from pilothouse.model.objects import App
+from pilothouse.model.objects import App, Task
 from pilothouse.model.release_api import PlanView
 from pilothouse.server import views
 from pilothouse.server.api import sse
+from pilothouse.server.api.context import Context
 from pilothouse.server.api.paging import page_by
 from pilothouse.server.api.route import EVENT_STREAM, KIB, Call, NoQuery, Paged, Query, Route, Stream, Write
+from pilothouse.server.aside import reckon
 from pilothouse.server.deploy.pipeline import Caller, deploy, take_down
 from pilothouse.server.deploy.preview import preview
 from pilothouse.store.interface import Commit
@@ -49,7 +51,8 @@ async def plan_app(call: Call[NoQuery, DeployRequest]) -> PlanView:
 
 async def list_apps(call: Call[Paged, None]) -> Page[AppView]:
     """Return the apps, ordered by name."""
-    found = await call.context.store.view(lambda tx: views.app_views(tx, call.context.clock.now()))
+    now = call.context.clock.now()
+    found = await reckon(call.context.store, lambda tx: views.app_views(tx, now))
     return page_by(found, lambda app: app.name, call.query)
 
 
@@ -67,7 +70,7 @@ async def delete_app(call: Call[DownQuery, None]) -> AppView:
     name = call.path["app"]
     caller = Caller(call.principal, call.request_id)
     await take_down(call.context, caller, name, volumes=call.query.volumes)
-    found = await call.context.store.view(lambda tx: views.app_view(tx, name, call.context.clock.now()))
+    found = await _look(call.context, name)
     # An app of which nothing runs may be gone before it can be looked at.
     return found or AppView(
         name=name,
@@ -96,7 +99,7 @@ async def watch_app(call: Call[NoQuery, None]) -> Stream:
                     await write(sse.KEEP_ALIVE)
                     continue
                 begun = clock.monotonic()
-                found = await call.context.store.view(lambda tx: views.app_view(tx, name, clock.now()))
+                found = await _look(call.context, name)
                 if found is None:
                     await write(sse.message("gone", {"name": name}))
                     return
@@ -128,8 +131,15 @@ def _same_name(call: Call[NoQuery, DeployRequest]) -> None:
         raise InvalidRequestError(f"the path says {name[:80]!r} and the spec {written[:80]!r}; use one name")
 
 
+async def _look(context: Context, name: str) -> AppView | None:
+    now = context.clock.now()
+    return await reckon(
+        context.store, lambda tx: views.app_view(tx, name, now), size=lambda tx: len(tx.find(Task, app=name))
+    )
+
+
 async def _view(call: Call[NoQuery, None], name: str) -> AppView:
-    found = await call.context.store.view(lambda tx: views.app_view(tx, name, call.context.clock.now()))
+    found = await _look(call.context, name)
     if found is None:
         raise NotFoundError(f"there is no app called {name[:80]!r}; 'pilothouse ps' lists them")
     return found

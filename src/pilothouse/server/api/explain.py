@@ -9,6 +9,7 @@ from pilothouse.governance.identity.permissions import Permission
 from pilothouse.model.api import Explanation
 from pilothouse.server.api.hiding import hidden_container
 from pilothouse.server.api.route import Call, Query, Route
+from pilothouse.server.aside import reckon
 from pilothouse.server.explain.door import explain
 
 
@@ -28,7 +29,7 @@ class ExplainQuery(Query, frozen=True, kw_only=True):
 async def read_explanation(call: Call[ExplainQuery, None]) -> Explanation:
     """Return the sentence, and the chain of causes behind it."""
     now = call.context.clock.now()
-    found = await call.context.store.view(lambda tx: explain(tx, call.query.object, now))
+    found = await reckon(call.context.store, lambda tx: explain(tx, call.query.object, now))
     if found.effective is None:
         return found
     return msgspec.structs.replace(found, effective=hidden_container(found.effective))

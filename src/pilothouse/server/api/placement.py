@@ -12,6 +12,7 @@ from pilothouse.model.placement import Pool
 from pilothouse.model.placement_api import ClusterSettings, RebalanceRequest, RebalanceView, Simulation, WhyNot
 from pilothouse.model.states import Writer
 from pilothouse.server.api.route import Call, NoQuery, Query, Route
+from pilothouse.server.aside import reckon
 from pilothouse.server.placing.rebalancing import ask, proposed, view
 from pilothouse.server.placing.simulate import lose
 from pilothouse.server.placing.why_not import why_not
@@ -41,7 +42,7 @@ class LoseQuery(Query, frozen=True, kw_only=True):
 async def read_why_not(call: Call[NodeQuery, None]) -> WhyNot:
     """Return what every rule says of one more task of the service on the node."""
     service = f"{call.path['app']}/{call.path['service']}"
-    return await call.context.store.view(lambda tx: why_not(tx, service, call.query.node))
+    return await reckon(call.context.store, lambda tx: why_not(tx, service, call.query.node))
 
 
 async def simulate(call: Call[LoseQuery, None]) -> Simulation:
@@ -49,7 +50,7 @@ async def simulate(call: Call[LoseQuery, None]) -> Simulation:
     names = [name.strip() for name in call.query.lose.split(",") if name.strip()]
     if not names or len(names) > MOST_LOST:
         raise InvalidRequestError(f"{len(names)} nodes cannot be imagined as lost; name 1 to {MOST_LOST:,}")
-    return await call.context.store.view(lambda tx: lose(tx, names))
+    return await reckon(call.context.store, lambda tx: lose(tx, names))
 
 
 async def rebalance(call: Call[NoQuery, RebalanceRequest]) -> RebalanceView:
@@ -58,7 +59,7 @@ async def rebalance(call: Call[NoQuery, RebalanceRequest]) -> RebalanceView:
     if not 1 <= most <= MOST_AT_ONCE:
         raise InvalidRequestError(f"{most} tasks cannot be moved at once; write 1 to {MOST_AT_ONCE}")
     if call.body.plan:
-        return await call.context.store.view(lambda tx: view(tx, proposed(tx, most), asked=False))
+        return await reckon(call.context.store, lambda tx: view(tx, proposed(tx, most), asked=False))
 
     def write(tx: WriteTx) -> RebalanceView:
         moves = proposed(tx, most)

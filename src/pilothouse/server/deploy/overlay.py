@@ -17,6 +17,9 @@ class Overlay:
     def revision(self) -> int:
         return self._base.revision
 
+    def kept(self) -> ReadTx:
+        return Overlay(self._base.kept(), tuple(self._writes.values()))
+
     def get(self, kind: type[O], id: str) -> O | None:
         written = self._writes.get((kind, id))
         return written if isinstance(written, kind) else self._base.get(kind, id)

@@ -13,6 +13,7 @@ from pilothouse.model.node import Node
 from pilothouse.model.release_api import PlanView
 from pilothouse.model.validate import validate
 from pilothouse.server.api.context import Context
+from pilothouse.server.aside import reckon
 from pilothouse.server.deploy import images
 from pilothouse.server.deploy.crowding import crowded
 from pilothouse.server.deploy.foresee import foresee, unplannable
@@ -33,7 +34,8 @@ async def preview(context: Context, caller: Caller, request: DeployRequest) -> P
     seen = await images.look(request.spec, Site(context.nodes, nodes, dict(stored.services)))
     asked = asked_of(context, caller, request, seen.found)
     digest = context.vault.content_version(request.spec.name, "", _essence(asked))
-    return await context.store.view(
+    return await reckon(
+        context.store,
         lambda tx: foresee(
             tx,
             load(tx, request.spec.name),
@@ -42,7 +44,7 @@ async def preview(context: Context, caller: Caller, request: DeployRequest) -> P
             errors=seen.refused,
             warnings=seen.warnings,
             digest=digest,
-        )
+        ),
     )
 
 
