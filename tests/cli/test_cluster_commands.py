@@ -8,16 +8,18 @@ from msgspec.structs import replace
 from pilothouse.cli import lifecycle, membership
 from pilothouse.cli.membership import Membership
 from pilothouse.cli.promotion import stage
-from pilothouse.errors import ConflictError, NotClusteredError
+from pilothouse.errors import ConflictError, NotClusteredError, NotYetError
 from pilothouse.model.api import StoreMember, StoreStatus
 from pilothouse.model.certificate import Certificate
 from pilothouse.model.cluster import JoinToken, ManagerMember, Role
 from pilothouse.model.cluster_api import (
     AuthorityView,
     ClusterView,
+    FormatView,
     InitRequest,
     MaintenanceRequest,
     NodePatch,
+    RunningVersion,
     TokenMade,
     TokenRequest,
 )
@@ -234,6 +236,29 @@ def test_the_authority_is_changed_and_evictions_are_confirmed(api, command):
     api.answers["POST", "/v1/cluster/confirm-evictions"] = CLUSTER
     assert "authority 1 is made" in command("cluster", "rotate-ca").out
     assert "confirmed" in command("cluster", "confirm-evictions").out
+
+
+FORMAT = FormatView(
+    number=1,
+    newest=2,
+    version="0.2.0",
+    managers=(RunningVersion(name="m1", version="0.2.0", format=2),),
+    agents=(RunningVersion(name="web1", version="0.1.0"),),
+    held_back_by=("the agent of web1 (down) runs 0.1.0, which knows format 1: upgrade it",),
+)
+
+
+def test_an_upgrade_says_who_holds_it_back_and_is_finished_by_hand(api, command):
+    api.answers["GET", "/v1/format"] = FORMAT
+    shown = command("cluster", "format").out
+    assert "format 1; this manager runs 0.2.0, which knows up to format 2" in shown
+    assert "! held back: the agent of web1 (down) runs 0.1.0" in shown
+    assert ["web1", "agent", "0.1.0", "1"] in [line.split() for line in shown.splitlines()]
+    api.answers["POST", "/v1/format/raise"] = NotYetError(FORMAT.held_back_by[0])
+    done = command("cluster", "format", "--raise")
+    assert (done.code, "PH117" in done.err) == (3, True)
+    api.answers["POST", "/v1/format/raise"] = replace(FORMAT, held_back_by=())
+    assert "it is being raised" in command("cluster", "format", "--raise").out
 
 
 # This machine
