@@ -181,9 +181,9 @@ class Office:
             await asyncio.wait([made.running])
 
 
-async def say_hello(link, incarnation, epoch=0, protocol=PROTOCOL):
+async def say_hello(link, incarnation, epoch=0, protocol=PROTOCOL, **fields):
     """Say hello and return what the manager answers."""
-    hello = Hello(protocol=protocol, version="1", incarnation=incarnation, epoch=epoch)
+    hello = Hello(protocol=protocol, version="1", incarnation=incarnation, epoch=epoch, **fields)
     return Codec(Welcome).decode(await link.ask(Method.HELLO.value, msgspec.msgpack.encode(hello)))
 
 

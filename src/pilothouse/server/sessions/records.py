@@ -39,7 +39,7 @@ def write_version(tx: WriteTx, node_id: str, version: str, format: int) -> None:
     Raises:
         SkewError: The platform has a later one.
     """
-    check_agent(tx, node_id, format)
+    check_agent(tx, format)
     node = tx.get(Node, node_id) or Node(id=node_id)
     tx.put(replace(node, description=replace(node.description, version=version[:80], format=format)))
 
@@ -49,17 +49,15 @@ def platform_format(tx: ReadTx) -> int:
     return number_of(tx.get(Format, FORMAT_ID), tx.revision)
 
 
-def check_agent(tx: ReadTx, node_id: str, format: int) -> int:
-    """Return the platform's format if the agent of *node_id* knows it.
+def check_agent(tx: ReadTx, format: int) -> int:
+    """Return the platform's format if an agent that knows *format* knows it.
 
     Raises:
         SkewError: It does not.
     """
     number = platform_format(tx)
     if format < number:
-        raise SkewError(
-            f"the agent of {node_id} knows format {format}, and the platform has {number} already: upgrade the agent"
-        )
+        raise SkewError(f"the agent knows format {format}, and the platform has {number} already: upgrade the agent")
     return number
 
 

@@ -10,9 +10,10 @@ import msgspec
 
 from pilothouse.control.images import needed_images
 from pilothouse.control.nodes.timers import LEASE_SECONDS, beat_seconds
-from pilothouse.errors import InvalidRequestError, NotLeadingError, SessionLostError, UnauthorizedError
+from pilothouse.errors import InvalidRequestError, NotLeadingError, SessionLostError, SkewError, UnauthorizedError
 from pilothouse.governance.identity.authority.rotation import must_renew
 from pilothouse.link.interface import Link, Offer
+from pilothouse.log import event
 from pilothouse.model.cluster import Authority, Role
 from pilothouse.model.format import fit
 from pilothouse.model.identity import identity_of
@@ -142,12 +143,18 @@ class RemoteSession:
         hello = _HELLO.decode(body)
         if self.incarnation or not hello.incarnation:
             raise InvalidRequestError("hello is said once in a session, with an incarnation")
-        check_protocol(hello.protocol, "the agent")
+        try:
+            check_protocol(hello.protocol, "the agent")
+            number = await self._kit.store.view(lambda tx: check_agent(tx, hello.format))
+        except SkewError as error:
+            event("warning", "session.refused", names=self.names, version=hello.version, reason=str(error))
+            raise
         if hello.epoch > self._kit.epoch:
             raise NotLeadingError(f"this manager leads term {self._kit.epoch}, and term {hello.epoch} has begun")
         self.incarnation = hello.incarnation
         self.node_id = await self._reception.enter(self)
-        self._format = await self._note_version(hello)
+        self._format = number
+        await self._note_version(hello)
         if self._link is None:
             raise SessionLostError("the session ended before it began")
         self._stub = NodeStub(self.node_id, self._link)
@@ -163,17 +170,11 @@ class RemoteSession:
             )
         )
 
-    async def _note_version(self, hello: Hello) -> int:
-        """Write down which version the agent is, and return the platform's format.
-
-        Raises:
-            SkewError: The agent does not know that format.
-        """
+    async def _note_version(self, hello: Hello) -> None:
+        """Write down which version the agent is."""
         store, told = self._kit.store, (self.node_id, hello.version, hello.format)
-        number = await store.view(lambda tx: check_agent(tx, self.node_id, hello.format))
         if not await store.view(lambda tx: runs(tx, *told)):
             await store.update(Writer.AGENT, lambda tx: write_version(tx, *told))
-        return number
 
     async def _beat(self, body: bytes) -> bytes:
         beat = _BEAT.decode(body)
