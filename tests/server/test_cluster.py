@@ -24,6 +24,7 @@ from pilothouse.server.cluster.allow_list import AllowList
 from pilothouse.server.cluster.authorities import hash_of
 from pilothouse.server.cluster.joining import REFUSED
 from pilothouse.server.cluster.renewing import GRACE_SECONDS, MOST_AT_ONCE
+from pilothouse.server.cluster.revoked import revoked
 from pilothouse.server.cluster.rotating import Own
 from tests.server.clustering import Cluster
 from tests.server.harness import NOW, World, service, task_of
@@ -534,11 +535,26 @@ async def test_a_manager_is_made_an_agent_and_takes_another_certificate_but_the_
     assert (await cluster.call("POST", "/v1/nodes/m2/demote")).status == 200
     node = await cluster.one(Node, "m2")
     assert (node.role, node.rotated_at, await cluster.one(ManagerMember, "m2")) == ("agent", NOW, None)
+    # What it has opens the store's members as long as it needs that to fetch another one, and no longer.
+    known = (await cluster.one(Stored, "cluster")).revoked
+    serials = tuple(sorted(each.serial for each in node.certificates))
+    assert revoked(known, NOW) == ((), NOW + GRACE_SECONDS)
+    assert revoked(known, NOW + GRACE_SECONDS)[0] == serials
+    assert revoked(known, max(each.not_after for each in node.certificates)) == ((), None)
     assert len(await cluster.records("node.demote")) == 1
     again = await cluster.call("POST", "/v1/nodes/m2/demote")
     assert (again.status, "is an agent already" in again.json["detail"]) == (400, True)
     only = await cluster.call("POST", "/v1/nodes/m1/demote")
     assert (only.status, "only manager" in only.json["detail"]) == (409, True)
+
+
+async def test_what_a_removed_manager_has_opens_the_store_no_more_at_once(cluster):
+    await cluster.join(await cluster.token(role="manager"), hostname="m2")
+    await cluster.call("POST", "/v1/nodes/m2/approve")
+    node = await cluster.one(Node, "m2")
+    await cluster.call("DELETE", "/v1/nodes/m2")
+    known = (await cluster.one(Stored, "cluster")).revoked
+    assert revoked(known, NOW)[0] == tuple(sorted(each.serial for each in node.certificates))
 
 
 async def test_lost_nodes_are_confirmed_by_a_person(cluster):

@@ -19,10 +19,12 @@ from pilothouse.model.identity import SERVER_NAME, Identity
 from pilothouse.model.states import Writer
 from pilothouse.server.cluster.renewing import renew
 from pilothouse.store.conformance import sample_task
+from pilothouse.store.etcd import revocations
 from pilothouse.store.etcd.client import EtcdClient, read_security
 from pilothouse.store.etcd.member import Member, Settings, client_of, find_binary
 from pilothouse.store.etcd.membership import add
 from pilothouse.store.etcd.store import EtcdStore
+from pilothouse.store.etcd.turns import Turns
 from tests.pki import Pki
 from tests.store.cluster import CLOCK, IDS, Cluster
 from tests.store.managers import Server
@@ -92,6 +94,80 @@ async def test_members_trust_managers_of_their_cluster_alone(tmp_path):
         await cluster.close()
 
 
+async def test_a_certificate_that_was_taken_back_opens_no_member_and_is_cut_off_in_turn(tmp_path):
+    ours = Certified(tmp_path)
+    cluster = Cluster(3, security=lambda number: ours.files(f"m{number}"))
+    try:
+        await cluster.start(answering=False)
+        store, gone = await cluster.store(client=ours.client(cluster, "m0")), ours.client(cluster, "m9")
+        await gone.call(*_a_read(), 10.0)
+        serial = Credentials(tmp_path / "m9").held().serial
+        for member in cluster.members:
+            assert revocations.keep(member.directory, (serial,), CLOCK)
+            assert not revocations.keep(member.directory, (serial,), CLOCK), "nothing new"
+        fresh = ours.client(cluster, "m9")
+        with pytest.raises(StoreUnavailableError):
+            await fresh.call(*_a_read(), 2.0)
+        await gone.call(*_a_read(), 10.0)
+        await _in_turn(cluster, ours, store)
+        with pytest.raises(StoreUnavailableError):
+            await gone.call(*_a_read(), 2.0)
+        for client in (fresh, gone):
+            await client.close()
+        await store.close()
+    finally:
+        await cluster.close()
+
+
+async def test_members_trust_another_authority_after_each_was_restarted_in_turn(tmp_path):
+    for each in ("ours", "next"):
+        (tmp_path / each).mkdir()
+    ours, following = Certified(tmp_path / "ours"), Certified(tmp_path / "next")
+    cluster = Cluster(3, security=lambda number: ours.files(f"m{number}"))
+    try:
+        await cluster.start(answering=False)
+        store, later = await cluster.store(client=ours.client(cluster, "m0")), following.client(cluster, "m0")
+        both = "".join(Credentials(tmp_path / each / "m0").held().authorities for each in ("ours", "next"))
+        for number in range(3):
+            Credentials(tmp_path / "ours" / f"m{number}").trust(both)
+        Credentials(tmp_path / "next" / "m0").trust(both)
+        with pytest.raises(StoreUnavailableError):
+            await later.call(*_a_read(), 2.0)
+        await _in_turn(cluster, ours, store)
+        await later.close()
+        later = following.client(cluster, "m0")
+        await later.call(*_a_read(), 10.0)
+        await later.close()
+        await store.close()
+    finally:
+        await cluster.close()
+
+
+async def _in_turn(cluster, certified, store):
+    """Have every member restart as its manager would; no two are away at once, and changes go through meanwhile."""
+    before = [member.find().pid for member in cluster.members]
+    assert all(member.outdated for member in cluster.members)
+    clients = [certified.client(cluster, f"m{number}") for number in range(3)]
+    turns = [
+        Turns(client, store.layout, member, CLOCK) for client, member in zip(clients, cluster.members, strict=True)
+    ]
+    written = 0
+    async with asyncio.timeout(60):
+        while any(member.outdated for member in cluster.members):
+            looking = asyncio.gather(*(each.look() for each in turns))
+            while not looking.done():
+                assert sum(member.find() is None for member in cluster.members) <= 1
+                with contextlib.suppress(StoreUnavailableError):
+                    await store.update(Writer.ORCHESTRATOR, lambda tx, n=written: tx.put(sample_task(f"w{n}")))
+                    written += 1
+                await CLOCK.sleep(0.05)
+            await looking
+    assert written > 0
+    assert not {member.find().pid for member in cluster.members} & set(before)
+    for client in clients:
+        await client.close()
+
+
 def _a_read():
     from pilothouse.store.etcd import rpc_pb2 as rpc
     from pilothouse.store.etcd.client import RANGE
@@ -146,6 +222,8 @@ async def test_a_machine_that_was_approved_becomes_a_manager_and_can_be_removed(
         await Member(own, find_binary(ENVIRONMENT), CLOCK).ensure()
         await _until_removed(first, answer.node_id)
         assert len((await first.status())["members"]) == 1
+        serial = Credentials(second.directory / "data").held().serial
+        await _until(lambda: serial in (revocations.kept(first.directory / "data" / "etcd") or ()))
     finally:
         for server in (first, second):
             if server.process is not None and server.process.poll() is None:

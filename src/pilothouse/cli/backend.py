@@ -4,6 +4,7 @@ The file wins while it is there: moving the state somewhere else ends with takin
 exactly one of both is the place.
 """
 
+import functools
 import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from pilothouse.ids import Ids
 from pilothouse.log import event
 from pilothouse.model.base import Value
 from pilothouse.server.api.context import Keeping
+from pilothouse.server.cluster.revoked import Tell
 from pilothouse.store.directory import FILE, RESTORED
 from pilothouse.store.interface import Election, Store
 from pilothouse.store.sqlite import SQLiteStore
@@ -41,6 +43,10 @@ class Moved(Value, frozen=True, kw_only=True):
     commits: int
 
 
+def _tells_nobody(_serials: tuple[str, ...]) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Backend:
     """A store that is open.
@@ -49,6 +55,7 @@ class Backend:
         name: "sqlite" or "etcd".
         shared: Other managers have it too, so this one may be without a term for long.
         loops: What must run as long as it is open.
+        revoke: Tells this machine's member which certificates open it no more.
     """
 
     name: str
@@ -57,6 +64,7 @@ class Backend:
     keeping: Keeping
     shared: bool = False
     loops: Mapping[str, Loop] = field(default_factory=dict)
+    revoke: Tell = _tells_nobody
 
 
 def uses_members(data: pathlib.Path) -> bool:
@@ -103,7 +111,9 @@ async def _open_members(data: pathlib.Path, clock: Clock, ids: Ids, environment:
     from pilothouse.store.etcd.election import EtcdElection  # noqa: PLC0415
     from pilothouse.store.etcd.keeping import EtcdKeeping  # noqa: PLC0415
     from pilothouse.store.etcd.member import Member, client_of, find_binary  # noqa: PLC0415
+    from pilothouse.store.etcd.revocations import keep  # noqa: PLC0415
     from pilothouse.store.etcd.store import EtcdStore  # noqa: PLC0415
+    from pilothouse.store.etcd.turns import Turns  # noqa: PLC0415
 
     member = Member(data / MEMBER, find_binary(environment), clock)
     running = await member.ensure()
@@ -112,6 +122,7 @@ async def _open_members(data: pathlib.Path, clock: Clock, ids: Ids, environment:
     store = await EtcdStore.open(client, clock, ids, seconds=OPEN_SECONDS, old=True)
     election = EtcdElection(store, clock, ids)
     keeping = EtcdKeeping(store, election)
+    turns = Turns(client, store.layout, member, clock)
 
     async def attend() -> None:
         """Have the member run, and know where the others are."""
@@ -122,6 +133,7 @@ async def _open_members(data: pathlib.Path, clock: Clock, ids: Ids, environment:
                 if (now := await member.ensure()) != known:
                     event("warning", "store.member_restarted", pid=now.pid)
                     known = now
+                await turns.look()
                 if looks % _REFRESH_LOOKS == 0:
                     await _refresh()
                 looks += 1
@@ -140,4 +152,12 @@ async def _open_members(data: pathlib.Path, clock: Clock, ids: Ids, environment:
             member.configure(msgspec.structs.replace(settings, others=others))
         await client.use([own, *others])
 
-    return Backend("etcd", store, election, keeping, shared=True, loops={"store-member": attend})
+    return Backend(
+        "etcd",
+        store,
+        election,
+        keeping,
+        shared=True,
+        loops={"store-member": attend},
+        revoke=functools.partial(keep, member.directory, clock=clock),
+    )

@@ -17,6 +17,7 @@ from pilothouse.log import event
 from pilothouse.model.addresses import SESSIONS_OFFSET, split_address
 from pilothouse.model.cluster import Role
 from pilothouse.server.cluster.founding import Founded
+from pilothouse.server.cluster.revoked import Tell
 from pilothouse.server.listen import local_host, read_token
 from pilothouse.server.manager import Manager
 from pilothouse.server.sessions.listener import SessionListener
@@ -32,16 +33,24 @@ class Doors:
         managers: Those that are, from then on: "HOST:PORT" of their listeners for agents.
     """
 
-    def __init__(self, data: pathlib.Path, clock: Clock, token_file: pathlib.Path | None = None) -> None:
+    def __init__(
+        self,
+        data: pathlib.Path,
+        clock: Clock,
+        token_file: pathlib.Path | None = None,
+        revoke: Tell = lambda _serials: False,
+    ) -> None:
         """Open nothing yet.
 
         Args:
             data: The data directory.
             clock: Times sessions.
             token_file: Holds the token of programs that call the API over TCP, if they may.
+            revoke: Tells this machine's member of the store which certificates open it no more.
         """
         self._data = data
         self._token_file = token_file
+        self._revoke = revoke
         self._clustered = asyncio.Event()
         self._clock = clock
         self._sessions: SessionListener | None = None
@@ -94,7 +103,7 @@ class Doors:
         await manager.listener.open_cluster(where, port, context, manager.allow_list, token)
         await self._open_sessions(server_context(credentials), where, port + SESSIONS_OFFSET)
         try:
-            await run_term({**manager.own_loops(credentials, self._lose), "sessions": self._listen})
+            await run_term({**manager.own_loops(credentials, self._lose, self._revoke), "sessions": self._listen})
         finally:
             self._close_sessions()
 

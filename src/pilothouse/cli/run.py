@@ -171,7 +171,7 @@ class Term:
     async def _run(
         self, asked: asyncio.Event, backend: Backend, engine: DockerEngine, data: pathlib.Path
     ) -> Exception | None:
-        doors = Doors(data, self._clock, token_file(os.environ))
+        doors = Doors(data, self._clock, token_file(os.environ), backend.revoke)
         own_id = node_id(data, self._ids)
         manager = Manager(
             store=backend.store,

@@ -43,10 +43,25 @@ class ClusterSpec(Value, frozen=True, kw_only=True):
     rebalance_budget: int = 0
 
 
+class Revocation(Value, frozen=True, kw_only=True):
+    """A manager's certificate that opens the store's members no more, although it has not ended.
+
+    Attributes:
+        serial: In hexadecimal.
+        since: From then on.
+        until: It ends then by itself.
+    """
+
+    serial: str
+    since: float
+    until: float
+
+
 class Cluster(Object, frozen=True, kw_only=True):
     """The cluster; there is one.
 
     Attributes:
+        revoked: What machines have that are managers no more.
         cluster: Its random id, part of every certificate's name.
         evictions_paused_since: Too many nodes were lost at once, so none of their tasks is replaced; None otherwise.
         evictions_message: One sentence about that, or "".
@@ -59,6 +74,7 @@ class Cluster(Object, frozen=True, kw_only=True):
     evictions_paused_since: float | None = None
     evictions_message: str = ""
     evictions_confirmed_at: float = 0.0
+    revoked: tuple[Revocation, ...] = ()
 
 
 class AuthorityState(enum.Enum):

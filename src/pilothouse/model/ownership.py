@@ -95,7 +95,7 @@ OWNERS: dict[type[Object], dict[str, Writer]] = {
     Grant: {"revoked_at": _W.API},
     Release: dict.fromkeys(("state", "sentence", "since", "stages", "verdicts", "evidence"), _W.RELEASER),
     Cluster: {
-        **dict.fromkeys(("spec", "evictions_confirmed_at"), _W.API),
+        **dict.fromkeys(("spec", "evictions_confirmed_at", "revoked"), _W.API),
         **dict.fromkeys(("evictions_paused_since", "evictions_message"), _W.NODES),
     },
     Authority: dict.fromkeys(("state",), _W.API),

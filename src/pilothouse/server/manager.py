@@ -24,6 +24,7 @@ from pilothouse.server.api.routes import ROUTES
 from pilothouse.server.cluster.allow_list import AllowList
 from pilothouse.server.cluster.founding import Founded
 from pilothouse.server.cluster.introducing import Introducing
+from pilothouse.server.cluster.revoked import Revoked, Tell
 from pilothouse.server.cluster.rotating import Own, Rotating
 from pilothouse.server.cluster.standing import Standing
 from pilothouse.server.commits import Commits
@@ -150,13 +151,17 @@ class Manager:
         return Raising(context.store, context.clock, copy)
 
     def own_loops(
-        self, credentials: Credentials, lost: Callable[[tuple[str, ...]], None] = lambda _managers: None
+        self,
+        credentials: Credentials,
+        lost: Callable[[tuple[str, ...]], None] = lambda _managers: None,
+        revoke: Tell = lambda _serials: False,
     ) -> Mapping[str, Loop]:
         """Return what keeps this manager's own key, certificate and authorities in step, once it is in a cluster.
 
         Args:
             credentials: Where they are.
             lost: Called with the other managers once this machine is none any more (`cluster.standing`).
+            revoke: Tells this machine's member which certificates open it no more (`cluster.revoked`).
         """
         context = self._context
         standing = Standing(context.store, context.clock, context.vault, credentials, context.node_id, lost)
@@ -164,6 +169,9 @@ class Manager:
         return {
             "credentials": lambda: pulse("credentials", context.store, context.clock, own),
             "renewal": own.renewal.run,
+            "revoked": lambda: pulse(
+                "revoked", context.store, context.clock, Revoked(context.store, context.clock, revoke)
+            ),
             "standing": lambda: pulse("standing", context.store, context.clock, standing),
         }
 

@@ -59,7 +59,7 @@ async def remove(call: Call[Removal, None]) -> Node:
     await _dismiss(call.context, member)
 
     def write(tx: WriteTx) -> Node:
-        gone = nodes.remove(tx, call.path["node"], own, force=force)
+        gone = nodes.remove(tx, call.path["node"], own, now, force=force)
         record(tx, _entry(call, "node.remove", now, "although it may have tasks" if force else ""))
         return gone
 

@@ -4,12 +4,13 @@ import msgspec
 
 from pilothouse.errors import ConflictError, InvalidRequestError, NotFoundError
 from pilothouse.governance.audit.record import DONE
-from pilothouse.model.cluster import ManagerMember, Role
+from pilothouse.model.cluster import CLUSTER_ID, Cluster, ManagerMember, Revocation, Role
 from pilothouse.model.cluster_api import NodePatch
 from pilothouse.model.labels import MAX_LABELS, check_keys, check_labels
 from pilothouse.model.node import Availability, Maintenance, Node, NodeSpec
 from pilothouse.model.objects import AuditRecord, Task
 from pilothouse.model.placement import Taint
+from pilothouse.server.cluster.renewing import GRACE_SECONDS
 from pilothouse.store.interface import ReadTx, WriteTx
 
 MAX_TAINTS = 32
@@ -98,8 +99,8 @@ def _after(seconds: float | None, now: float) -> float | None:
     return now + seconds
 
 
-def remove(tx: WriteTx, id: str, own: str, *, force: bool) -> Node:
-    """Delete a node: none of its certificates counts from now on.
+def remove(tx: WriteTx, id: str, own: str, now: float, *, force: bool) -> Node:
+    """Delete a node: none of its certificates counts from now on, at the store's members neither.
 
     Raises:
         NotFoundError: There is none.
@@ -109,7 +110,22 @@ def remove(tx: WriteTx, id: str, own: str, *, force: bool) -> Node:
     tx.delete(node)
     if member is not None:
         tx.delete(member)
+        _revoke(tx, node, now, now)
     return node
+
+
+def _revoke(tx: WriteTx, node: Node, since: float, now: float) -> None:
+    """Have what a manager can show open the store's members no more, from *since* on."""
+    cluster = tx.get(Cluster, CLUSTER_ID)
+    if cluster is None:
+        return
+    kept = tuple(each for each in cluster.revoked if each.until > now)
+    added = tuple(
+        Revocation(serial=each.serial, since=since, until=each.not_after)
+        for each in node.certificates
+        if each.not_after > now
+    )
+    tx.put(msgspec.structs.replace(cluster, revoked=(*kept, *added)))
 
 
 def check_removal(tx: ReadTx, id: str, own: str, *, force: bool) -> tuple[Node, ManagerMember | None]:
@@ -156,6 +172,8 @@ def demote(tx: WriteTx, id: str, now: float) -> Node:
     """Make a manager an agent: it asks for an agent's certificate at once, and its tasks run on."""
     node, member = check_demotion(tx, id)
     tx.delete(member)
+    # Meanwhile it fetches an agent's certificate, and it needs the one it has for that.
+    _revoke(tx, node, now + GRACE_SECONDS, now)
     return tx.put(msgspec.structs.replace(node, role=Role.AGENT.value, rotated_at=now))
 
 

@@ -84,6 +84,7 @@ class Layout:
 
     Attributes:
         sequence, epoch, leader: Keys.
+        turn: The key of the member that is restarted now.
         terms, objects, history: Beginnings of keys.
     """
 
@@ -91,6 +92,7 @@ class Layout:
         start = prefix.encode()
         self.prefix = start
         self.sequence = start + b"sequence"
+        self.turn = start + b"turn"
         self.terms = start + b"term/"
         self.epoch = start + b"term/epoch"
         self.leader = start + b"term/leader"

@@ -20,6 +20,7 @@ from pilothouse.errors import InvalidRequestError, StoreUnavailableError
 from pilothouse.model.identity import SERVER_NAME
 from pilothouse.processes import began
 from pilothouse.store.directory import private_file, sync_directory
+from pilothouse.store.etcd import revocations
 from pilothouse.store.etcd.client import EtcdClient, Security, plain, read_security
 
 VARIABLE = "PILOTHOUSE_ETCD"
@@ -68,11 +69,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Running(msgspec.Struct, frozen=True):
-    """One process; *began* is in the kernel's ticks since the machine started, *build* what it was made from."""
+    """One process.
+
+    Attributes:
+        began: In the kernel's ticks since the machine started.
+        build: What it was made from.
+        reads: What stood in the file of authorities, which etcd reads once only.
+        revoked: The certificates that opened it no more by then; who shows one revoked later stays connected.
+    """
 
     pid: int
     began: int
     build: str
+    reads: str = ""
+    revoked: tuple[str, ...] = ()
 
     @property
     def alive(self) -> bool:
@@ -121,6 +131,7 @@ def arguments(settings: Settings, data: pathlib.Path) -> list[str]:
             chosen[f"{kind}trusted-ca-file"] = settings.authorities
             chosen[f"{kind}client-cert-auth"] = "true"
             # Agents have certificates of the same authority, and no business here.
+        chosen["client-crl-file"] = chosen["peer-crl-file"] = str(data.parent / revocations.FILE)
         chosen["client-cert-allowed-hostname"] = chosen["peer-cert-allowed-hostname"] = SERVER_NAME
         # A member calls from any address of its machine; what it may do is told by the authority of its certificate.
         chosen["experimental-peer-skip-client-san-verification"] = "true"
@@ -193,7 +204,7 @@ class Member:
             return running
         if running is not None:
             await self.stop()
-        return self._start(command, build)
+        return self._start(command, build, settings)
 
     async def stop(self, grace_seconds: float = 10.0) -> None:
         """End the process: asked first, then killed; return when it is gone."""
@@ -225,7 +236,25 @@ class Member:
         telling = [line for line in lines if '"fatal"' in line or '"error"' in line] or lines
         return telling[-1][:600] if telling else ""
 
-    def _start(self, command: list[str], build: str) -> Running:
+    @property
+    def outdated(self) -> bool:
+        """Whether the process that runs would trust others, or have others connected, if it were started anew."""
+        running, settings = self.find(), self.settings
+        if running is None or settings is None or not settings.certificate:
+            return False
+        revoked = revocations.kept(self.directory) or frozenset()
+        return running.reads != _reads(settings) or not revoked <= set(running.revoked)
+
+    async def restart(self) -> Running:
+        """End the process and start it anew; the others must be able to do without it for a moment."""
+        await self.stop()
+        return await self.ensure()
+
+    def _start(self, command: list[str], build: str, settings: Settings) -> Running:
+        if settings.certificate and revocations.kept(self.directory) is None:
+            # Without the file etcd would refuse everybody.
+            revocations.keep(self.directory, (), self._clock)
+        reads, revoked = _reads(settings), tuple(sorted(revocations.kept(self.directory) or ()))
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ETCD_")}
         # The shell ends at once, so the member is no child of this process and outlives it.
         began_by = subprocess.run(
@@ -239,7 +268,7 @@ class Member:
             raise StoreUnavailableError(
                 f"etcd cannot be started: {began_by.stderr.decode(errors='replace')[-300:] or self.last_words()}"
             )
-        running = Running(pid, began_at, build)
+        running = Running(pid, began_at, build, reads, revoked)
         self._write(_PROCESS, msgspec.json.encode(running))
         return running
 
@@ -258,6 +287,13 @@ class Member:
                     file.truncate(0)
                 with self.log_file.open("ab") as file:
                     file.write(kept)
+
+
+def _reads(settings: Settings) -> str:
+    """Return a digest of the authorities that a member would trust, "" if it proves nothing."""
+    if not settings.certificate:
+        return ""
+    return hashlib.sha256(pathlib.Path(settings.authorities).read_bytes()).hexdigest()[:16]
 
 
 def client_of(member: Member, clock: Clock) -> EtcdClient:
