@@ -4,7 +4,7 @@ import itertools
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -12,12 +12,15 @@ from pilothouse.control.nodes.clocks import believed
 from pilothouse.control.nodes.decide import Moment, Stage, begin, decide
 from pilothouse.control.nodes.presence import Heard
 from pilothouse.control.nodes.timers import (
+    BEAT_JITTER,
+    BEAT_SECONDS,
     FENCED_SECONDS,
     KILL_SECONDS,
     LEASE_SECONDS,
     LOOK_SECONDS,
     LOST_SECONDS,
     SUSPECT_SECONDS,
+    beat_seconds,
     hold_seconds,
 )
 from pilothouse.control.nodes.words import MANAGERS_CLOCK
@@ -155,6 +158,45 @@ def test_a_detector_that_was_stopped_holds_that_against_nobody():
     bench.clock.jump(bench.clock.now() + 60)
     bench.look().run(4)
     assert bench.states() == {"n1": READY, "n2": READY}
+
+
+@examples(60)
+@given(turns=st.lists(st.floats(0.05, 30.0), min_size=8, max_size=80), behind=st.integers(1, 8))
+@example(turns=[1.0] * 40, behind=8)
+@example(turns=[0.6] * 60, behind=8)
+def test_however_late_the_manager_is_a_node_that_beats_is_never_lost(turns, behind):
+    """Each turn of the loop takes as long as it likes, and what a node sent is heard some turns later."""
+    bench = Bench("a").arrive("a").run(3, "a")
+    slowest = beat_seconds(5_000) * (1 + BEAT_JITTER)
+    sent, next_beat, waiting = [], bench.clock.now() + slowest, []
+    for seconds in turns:
+        end = bench.clock.now() + seconds
+        while next_beat <= end:
+            sent.append(next_beat)
+            next_beat += slowest
+        bench.clock.jump(end)
+        if bench.clock.monotonic() - bench.memory.watch.looked >= LOOK_SECONDS:
+            bench.look()
+        waiting.append(sent)
+        sent = []
+        for _ in waiting.pop(0) if len(waiting) > behind else ():
+            bench.presence.beat("a")
+        assert bench.states()["a"] is not NodeState.DOWN
+    assert bench.downs == []
+
+
+def test_a_manager_whose_every_look_is_late_still_finds_a_lost_node():
+    bench = Bench("a", "b", "c").arrive("a", "b", "c").run(4, "a", "b", "c")
+    begun, next_beat = bench.clock.now(), bench.clock.now()
+    while bench.states()["a"] is not NodeState.DOWN:
+        bench.clock.jump(bench.clock.now() + 1.5)
+        while next_beat <= bench.clock.now():
+            bench.presence.beat("b")
+            bench.presence.beat("c")
+            next_beat += BEAT_SECONDS
+        bench.look()
+        assert bench.clock.now() - begun < 30
+    assert bench.states()["b"] is bench.states()["c"] is NodeState.READY
 
 
 def test_pressure_keeps_new_work_away_with_the_reason():

@@ -16,8 +16,13 @@ from pilothouse.control.nodes.timers import (
 )
 from pilothouse.model.base import Value
 
-AWAKE_SECONDS = 2 * LOOK_SECONDS
-"""Between two looks no more than this is counted."""
+AWAKE_SECONDS = 1.2 * LOOK_SECONDS
+"""Between two looks no more than this is counted.
+
+A look that comes late says that whatever came from nodes meanwhile waits its turn as well, and so do the answers their
+agents wait for, who may leave for that and have to come again. How long all that takes is counted in turns of the event
+loop, so a late look counts as much as a punctual one, and no more.
+"""
 
 
 class Watch(Value, frozen=True, kw_only=True):
