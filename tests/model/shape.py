@@ -11,15 +11,23 @@ import typing
 
 import msgspec
 
-from pilothouse.model import session, wire
+from pilothouse.model import images, session, wire
 from pilothouse.model.format import FORMAT
 from pilothouse.model.kinds import KINDS
 from pilothouse.model.states import Writer
 
 PLACE = pathlib.Path(__file__).parent / "formats"
-ROOTS = (*KINDS, Writer, *session.Message.__subclasses__(), *(
-    each for each in vars(wire).values() if isinstance(each, type) and each.__module__ == wire.__name__
-))  # fmt: skip
+ROOTS = (
+    *KINDS,
+    Writer,
+    *session.Message.__subclasses__(),
+    *(
+        each
+        for room in (wire, images)
+        for each in vars(room).values()
+        if getattr(each, "__module__", "") == room.__name__
+    ),
+)
 
 
 def types():

@@ -53,7 +53,8 @@ def check_readable(number: int, where: str) -> None:
     if number > FORMAT:
         raise SkewError(
             f"{where} has format {number}, and this version of Pilothouse reads up to {FORMAT}: run the newer version "
-            f"again, or go back to the copy that was made before (before-format-{FORMAT + 1}.backup)"
+            f"again, or go back to the copy that was made before: `pilothouse restore --force` with "
+            f"before-format-{FORMAT + 1}.backup in the data directory"
         )
     if number < FORMAT - 1:
         raise SkewError(

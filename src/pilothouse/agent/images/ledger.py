@@ -13,8 +13,10 @@ import msgspec
 from pilothouse import log
 from pilothouse.agent.images.decide import Use
 from pilothouse.clock import Clock
+from pilothouse.errors import InvalidRequestError
 from pilothouse.model.base import Value
 from pilothouse.model.images import Reclaimed
+from pilothouse.model.skew import Codec
 
 
 class Book(Value, frozen=True, kw_only=True):
@@ -112,11 +114,14 @@ class Ledger:
             log.event("warning", "images.unwritten", error=str(error))
 
 
+_BOOK = Codec(Book, json=True)
+
+
 def _load(path: pathlib.Path) -> Book:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Book)
+        return _BOOK.decode(path.read_bytes())
     except FileNotFoundError:
         return Book()
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, InvalidRequestError) as error:
         log.event("warning", "images.unread", error=str(error))
         return Book()

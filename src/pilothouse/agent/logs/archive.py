@@ -12,11 +12,13 @@ from collections.abc import Collection, Iterable
 import msgspec
 
 from pilothouse import log
+from pilothouse.model.skew import Codec
 from pilothouse.model.wire import LogLine, LogQuery
 
 LINES = 10_000
 BYTES = 4 << 20
 _SUFFIX = ".log.gz"
+_LINE = Codec(LogLine, json=True)
 
 
 class LogArchive:
@@ -56,8 +58,7 @@ class LogArchive:
             log.event("warning", "log.unreadable", task=query.task_id, error=repr(error))
             return ()
         low, high = query.since or 0.0, float("inf") if query.until is None else query.until
-        decoder = msgspec.json.Decoder(LogLine)
-        lines = [line for line in map(decoder.decode, data.splitlines()) if low <= line.at <= high]
+        lines = [line for line in map(_LINE.decode, data.splitlines()) if low <= line.at <= high]
         return tuple(lines if query.tail is None else lines[max(0, len(lines) - query.tail) :])
 
     def forget(self, task_id: str) -> None:

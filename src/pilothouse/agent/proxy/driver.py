@@ -23,9 +23,10 @@ from pilothouse.agent.proxy.shares import Served, find, served
 from pilothouse.agent.proxy.table import Table, Wanted
 from pilothouse.backoff import delay_seconds
 from pilothouse.clock import Clock
-from pilothouse.errors import PermanentError, PilothouseError, TemporaryError
+from pilothouse.errors import InvalidRequestError, PermanentError, PilothouseError, TemporaryError
 from pilothouse.ids import Ids
 from pilothouse.model.objects import PortBinding
+from pilothouse.model.skew import Codec
 from pilothouse.model.wire import Split, TrafficReport
 
 DEBOUNCE_SECONDS = 0.004
@@ -46,6 +47,9 @@ class Remembered(msgspec.Struct):
 
     wanted: Wanted = Wanted()
     counted: dict[str, Counted] = {}
+
+
+_REMEMBERED = Codec(Remembered, json=True)
 
 
 class Course:
@@ -284,8 +288,8 @@ class EnvoyIngress:
         if not self._envoy.process.find():
             return Remembered()
         try:
-            return msgspec.json.decode(self._memory.read_bytes(), type=Remembered)
-        except (OSError, msgspec.MsgspecError) as error:
+            return _REMEMBERED.decode(self._memory.read_bytes())
+        except (OSError, InvalidRequestError) as error:
             log.event("warning", "proxy.forgot", error=str(error))
             return Remembered()
 
