@@ -297,6 +297,18 @@ def test_nodes_lost_one_after_the_other_within_a_minute_are_many_too():
     assert bench.cluster.evictions_paused_since is not None
 
 
+def test_nodes_that_were_lost_and_came_back_count_until_the_minute_is_over():
+    names = ("n1", "n2", "n3", "n4")
+    bench = Bench(*names).arrive(*names).run(10, *names).run(12, "n1", "n2")
+    assert sorted(name for _, name in bench.downs) == ["n3", "n4"]
+    bench.arrive("n3", "n4").run(8, *names).run(20, "n1", "n3", "n4")
+    assert len(bench.downs) == 2
+    assert bench.cluster.evictions_paused_since is not None
+    bench.run(40, "n1", "n3", "n4")
+    assert [name for _, name in bench.downs][2:] == ["n2"]
+    assert bench.cluster.evictions_paused_since is None
+
+
 def test_a_new_leader_goes_on_with_the_brake_it_finds():
     bench = Bench(*MANY).arrive(*MANY).run(10, *MANY).run(20, *MANY[4:])
     bench.new_leader().arrive(*MANY[4:]).run(60, *MANY[4:])

@@ -8,7 +8,7 @@ from tests.scenarios.cluster.play import FailedError, play
 
 
 def main():
-    """Play the seeds; the exit code is 1 if a promise was broken."""
+    """Play the seeds; the exit code is 1 if a promise was broken. Who interrupts it is told what was played so far."""
     parser = argparse.ArgumentParser(prog="scripts/simulate", description="Play random scripts on simulated clusters.")
     parser.add_argument("seeds", type=int, nargs="?", default=100, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first one")
@@ -21,6 +21,8 @@ def main():
     for seed in seeds:
         try:
             played.append(play(seed, asked.nodes))
+        except KeyboardInterrupt:
+            break
         except FailedError as error:
             broken.append(seed)
             sys.stderr.write(f"{error}\n")

@@ -7,6 +7,9 @@ import random
 
 from tests.scenarios.cluster import apps
 
+STORMS = 0.02
+"""The share of storms among all that happens."""
+
 
 def script(seed, nodes, managers, *, length=240.0, events=24):
     """Return the script of *seed* for the nodes and managers of these names, in order of time."""
@@ -21,6 +24,8 @@ def script(seed, nodes, managers, *, length=240.0, events=24):
 def _something(chance, at, nodes, managers):
     node, manager = chance.choice(nodes), chance.choice(managers)
     lasts = round(at + chance.choice([0.3, 3, 8, 12, 20, 60, 120]), 2)
+    if chance.random() < STORMS:
+        return _storm(chance, at, lasts, nodes)
     kind = chance.choices(list(_MAKERS), [weight for weight, _ in _MAKERS.values()])[0]
     return _MAKERS[kind][1](chance, at, lasts, node, manager)
 
@@ -31,7 +36,8 @@ def _for_a_while(what, back):
 
 def _up(chance, at, lasts, node, manager):
     image = chance.choice([*apps.GOOD, *apps.GOOD, apps.BAD])
-    return [(at, "up", image, chance.randrange(1, 6), chance.choice(["db:1", "db:1", "db:2"]))]
+    what = "canary" if chance.random() < 0.25 else "up"
+    return [(at, what, image, chance.randrange(1, 6), chance.choice(["db:1", "db:1", "db:2"]))]
 
 
 def _drain(chance, at, lasts, node, manager):
@@ -49,6 +55,13 @@ def _cut(chance, at, lasts, node, manager):
 def _part(chance, at, lasts, node, manager):
     both = chance.choice([(True, True), (True, False), (False, True)])
     return [(at, "part", node, manager, *both), (lasts, "join", node, manager)]
+
+
+def _storm(chance, at, lasts, nodes):
+    """Cut most nodes off at once; sometimes a person says that they are lost."""
+    away = chance.sample(nodes, max(1, len(nodes) * 3 // 4))
+    made = [(at, "cut", node, True, True) for node in away] + [(lasts, "heal", node) for node in away]
+    return [*made, (round(at + 20, 2), "confirm")] if chance.random() < 0.4 else made
 
 
 def _leader_or(chance, manager, at, lasts, what, back):
@@ -97,6 +110,7 @@ _MAKERS = {
             (lasts, "clock", node, 0),
         ],
     ),
+    "remove": (1, lambda chance, at, lasts, node, manager: [(at, "remove", node), (lasts, "admit", node)]),
     "kill_manager": (2, lambda chance, at, lasts, node, manager: [(at, "kill_manager", manager)]),
     "cut_store": (
         3,

@@ -15,6 +15,7 @@ from pilothouse.agent.proxy.fake import FakeIngress, FakeProxy
 from pilothouse.agent.remote import RemoteLink
 from pilothouse.agent.runtime.fake import FakeEngine, Killed
 from pilothouse.agent.runtime.fakehost import FakeHost
+from pilothouse.errors import NodeRemovedError
 from pilothouse.model.names import task_id_of
 from tests.scenarios.cluster.guard import SimGuard, SimKeeper
 from tests.scenarios.cluster.processes import Process
@@ -31,6 +32,17 @@ class WatchedHost(FakeHost):
     def begin(self, container):
         super().begin(container)
         self.watcher(container)
+
+
+class WatchedLink(RemoteLink):
+    """A session whose assignments somebody looks at."""
+
+    watcher = staticmethod(lambda assignment: None)
+
+    async def assignments(self):
+        async for assignment in super().assignments():
+            self.watcher(assignment)
+            yield assignment
 
 
 class NamedEngine(FakeEngine):
@@ -59,6 +71,7 @@ class SimHost:
         self.engine = WatchedHost(clock, *images, capacity=capacity)
         self.proxy = FakeProxy()
         self.guard = SimGuard(directory / "guard", self.engine)
+        self.watcher = lambda node_id, assignment: None
         self.process = Process(node_id)
         self.guard_process = Process(f"{node_id}.guard")
         self._dial = dial
@@ -116,13 +129,15 @@ class SimHost:
             renewal_due=lambda: None,
         )
         managers = Managers(self._managers, lambda _known: None)
-        link = RemoteLink(connect=self._connect, managers=managers, signs=signs, version="simulated")
+        link = WatchedLink(connect=self._connect, managers=managers, signs=signs, version="simulated")
+        link.watcher = lambda assignment: self.watcher(self.node_id, assignment)
         agent = Agent(link, self._driver, ingress, self.clock, self.ids, data, run, fence)
         try:
             async with asyncio.TaskGroup() as process:
                 process.create_task(link.run(agent.services), name=f"{self.node_id}.link")
                 process.create_task(agent.run(), name=f"{self.node_id}.run")
-        except* Killed:
+        except* (Killed, NodeRemovedError):
+            # Of a removed node nothing is let in; its service manager tries again, and it may be admitted again.
             pass
 
     async def _connect(self, address, handlers):

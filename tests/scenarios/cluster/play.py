@@ -7,7 +7,7 @@ import tempfile
 import msgspec
 
 from pilothouse import log
-from pilothouse.model.node import Availability
+from pilothouse.model.node import Availability, Node
 from pilothouse.model.placement import Taint, TaintEffect
 from pilothouse.model.spec import Mode
 from pilothouse.model.states import TaskState
@@ -19,6 +19,8 @@ from tests.scenarios.cluster.world import SimCluster, told
 
 QUIET_SECONDS = 30.0
 EVENTUALLY_SECONDS = 3600.0
+PATIENT = {"up", "canary", "batch", "remove"}
+"""What people ask of the API, and wait for while other things happen."""
 MANAGERS = ("m1", "m2", "m3")
 
 
@@ -91,7 +93,7 @@ async def _play(directory, seed, nodes, acts):
             for at, what, *arguments in acts:
                 await cluster.passes(max(0.0, began + at - asyncio.get_running_loop().time()))
                 doing = getattr(player, what)(*arguments)
-                if what in {"up", "batch"}:
+                if what in PATIENT:
                     people.create_task(doing)
                 else:
                     await doing
@@ -124,9 +126,12 @@ class Player:
         self.wanted = {}
         self._turn = asyncio.Lock()
 
-    async def up(self, image, replicas, database):
+    async def canary(self, image, replicas, database):
+        await self.up(image, replicas, database, **apps.canary())
+
+    async def up(self, image, replicas, database, **release):
         async with self._turn:
-            spec = apps.shop(image, replicas, database)
+            spec = apps.shop(image, replicas, database, **release)
             await self.cluster.up(spec)
             self.wanted["shop"] = spec
 
@@ -141,6 +146,17 @@ class Player:
 
     async def activate(self, node):
         await self.cluster._specify(node, availability=Availability.ACTIVE, maintenance=None, taints=())
+
+    async def confirm(self):
+        await self.cluster.confirm()
+
+    async def remove(self, node):
+        async with self._turn:
+            if await self.cluster.memory.view(lambda tx: tx.get(Node, node)):
+                await self.cluster.remove(node)
+
+    async def admit(self, node):
+        await self.cluster.admit(node)
 
     async def taint(self, node):
         await self.cluster._specify(node, taints=(Taint(key="flaky", effect=TaintEffect.EVICT),))
@@ -230,8 +246,10 @@ class Player:
         if node in self.cluster.hosts:
             self.cluster.hosts[node].set_clock_wrong(wrong_by)
         elif node:
+            self.cluster.promises.clocks_were_wrong()
             self.cluster.managers[node].clock.wrong_by = wrong_by
         else:
+            self.cluster.promises.clocks_were_wrong()
             for clock in (self.cluster.clock, *(each.clock for each in self.cluster.managers.values())):
                 clock.wrong_by = wrong_by
 
@@ -255,6 +273,7 @@ class Player:
             host.power_on()
             host.engine_up()
             host.set_clock_wrong(0)
+            await self.admit(node)
             await self.activate(node)
 
     def as_it_should(self, seen):

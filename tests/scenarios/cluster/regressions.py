@@ -86,7 +86,27 @@ PREPARED_AND_LOST = [  # seed 649
     (248.3, "heal", "n3"),
 ]
 
+LOST_BACK_AND_LOST = [  # seed 30016
+    (3.05, "pause", "m1"),
+    (6.05, "go_on", "m1"),
+    (74.44, "engine_down", "n4"),
+    (121.72, "taint", "n3"),
+    (134.44, "engine_up", "n4"),
+    (196.36, "engine_down", "n1"),
+    (199.48, "up", "web:3", 1, "db:2"),
+    (199.66, "cut_store", "leader"),
+    (203.29, "pause", "leader"),
+    (211.66, "heal_store", "leader"),
+    (223.29, "go_on", "leader"),
+    (227.98, "kill_manager", "m1"),
+    (237.6, "power_off", "n2"),
+    (241.72, "activate", "n3"),
+    (297.6, "power_on", "n2"),
+    (316.36, "engine_up", "n1"),
+]
+
 REGRESSIONS = {
+    "nodes_that_were_lost_and_came_back_count_among_many_that_are_lost_at_once": LOST_BACK_AND_LOST,
     "what_was_prepared_ahead_and_lost_with_its_node_does_not_begin_before_its_turn": PREPARED_AND_LOST,
     "a_manager_whose_clock_goes_back_does_not_make_replacements_without_end": CLOCK_GOES_BACK,
     "a_task_that_a_rollback_overtook_does_not_start_beside_the_one_that_stops": OVERTAKEN_BY_A_ROLLBACK,

@@ -99,6 +99,7 @@ class SimCluster:
             ids = SeededIds(seed * 1000 + number)
             host = SimHost(node_id, SimClock(), ids, place, self._dial, pictures, names, capacity)
             host.engine.watcher = lambda container, host=host: self.promises.started(host, container)
+            host.watcher = self.promises.assigned
             self.hosts[node_id] = host
         self.nodes = tuple(self.hosts)
 
@@ -124,6 +125,11 @@ class SimCluster:
         )
         tx.put(authority)
         for node_id in self.hosts:
+            self._admit(tx, node_id)
+
+    def _admit(self, tx, node_id):
+        if tx.get(Node, node_id) is None:
+            now = self.clock.now()
             shown = Certificate(serial=node_id, not_before=0.0, not_after=2 * now, authority="1")
             tx.put(Node(id=node_id, role="agent", joined_at=now, certificates=(shown,)))
 
@@ -149,7 +155,8 @@ class SimCluster:
     # what people do
 
     async def up(self, spec):
-        body = msgspec.json.encode(DeployRequest(spec=spec))
+        contents = {each.key: f"content of {spec.name}/{each.key}".encode() for each in spec.secrets}
+        body = msgspec.json.encode(DeployRequest(spec=spec, secrets=contents))
         await self.ask("PUT", f"/v1/apps/{spec.name}", body)
 
     async def down(self, app):
@@ -170,7 +177,8 @@ class SimCluster:
             except ServerUnavailableError:
                 await asyncio.sleep(1)
                 continue
-            if reply.status < 400:
+            # Who deletes twice, because the first answer was lost, finds nothing left.
+            if reply.status < 400 or (method == "DELETE" and reply.status == 404):
                 return reply
             if reply.status < 500 and reply.status != 409:
                 raise AssertionError(f"{method} {path}: {reply}")
@@ -179,7 +187,8 @@ class SimCluster:
     async def _specify(self, node_id, **changes):
         def write(tx):
             node = tx.get(Node, node_id)
-            tx.put(replace(node, spec=replace(node.spec, **changes)))
+            if node is not None:
+                tx.put(replace(node, spec=replace(node.spec, **changes)))
 
         await self.store.update(Writer.API, write)
 
@@ -192,6 +201,22 @@ class SimCluster:
             deadline=None if deadline is None else now + deadline,
         )
         await self._specify(node_id, availability=Availability.DRAIN, maintenance=maintenance)
+
+    async def confirm(self):
+        """Say that the nodes that fell silent at once are lost."""
+
+        def write(tx):
+            tx.put(replace(tx.get(Cluster, CLUSTER_ID), evictions_confirmed_at=self.clock.now()))
+
+        await self.store.update(Writer.API, write)
+
+    async def remove(self, node_id):
+        """Remove a node for good, whatever runs on it."""
+        await self.ask("DELETE", f"/v1/nodes/{node_id}?force=true")
+
+    async def admit(self, node_id):
+        """Let a node in again that was removed; nothing if it was not."""
+        await self.memory.update(Writer.API, lambda tx: self._admit(tx, node_id))
 
     async def activate(self, node_id):
         await self._specify(node_id, availability=Availability.ACTIVE, maintenance=None)

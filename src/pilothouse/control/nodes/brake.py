@@ -60,7 +60,8 @@ def brake(
     if before.paused:
         if answer != before.answer:
             return Brake(answer=answer, confirmed=confirmed | set(silent))
-        waiting = set(silent) - confirmed
+        # What made it hold is what makes it let go: a node that was lost and came back counts for as long as before.
+        waiting = (set(silent) | set(lost)) - confirmed
         if settled and not _storm(waiting, total - len(confirmed)):
             return Brake(answer=answer, confirmed=confirmed)
         return Brake(paused=True, answer=before.answer, confirmed=confirmed)
