@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from pilothouse.errors import InvalidRequestError, NotFoundError
 from pilothouse.model.cluster import CLUSTER_ID, Cluster, ClusterSpec, Disruption, PoolPolicy
 from pilothouse.model.container import ContainerSpec, Mount, MountKind, Port, PortMode
-from pilothouse.model.node import Node, NodeSpec
+from pilothouse.model.node import Node, NodeDescription, NodeSpec
 from pilothouse.model.objects import Service, Task, Volume
 from pilothouse.model.placement import Placement, Pool
 from pilothouse.model.spec import Mode, Resources, TaskSpec, VolumeSpec
@@ -15,7 +15,7 @@ from pilothouse.server.explain.door import explain
 from pilothouse.server.placing.imagined import fixed_ports
 from pilothouse.server.placing.rebalancing import ask, proposed, view
 from pilothouse.server.placing.simulate import lose
-from pilothouse.server.placing.survival import survival
+from pilothouse.server.placing.survival import MOST_ASKED, survival
 from pilothouse.server.placing.why_not import why_not
 from pilothouse.server.views import app_view
 from tests.control.world import World, node, spec
@@ -180,6 +180,54 @@ def test_a_service_that_only_one_node_can_take_does_not_survive_it(asked, labels
         f"does not survive the loss of {task.node_id}: web would be gone, as no other node can take it"
     )
     assert dict(explain(there, "shop", there.now).facts)["loss of a node"] == found.sentence
+
+
+BIG = {
+    "memory": {"memory_bytes": 5 * GIB},
+    "cpu": {"cpu_nano": 3_000_000_000},
+    "pids": {"pids": 700},
+    "something declared": {"generic": {"gpu": 1}},
+}
+
+
+def alone(reserved, ports=()):
+    """A service of one task, and one of two, of which each node can take one task."""
+    amounts = Resources(cpu_nano=4_000_000_000, memory_bytes=8 * GIB, pids=1000, generic={"gpu": 1})
+    there = World(nodes=[node(name, description=NodeDescription(capacity=amounts)) for name in "abc"])
+    made = [
+        spec(name, replicas=replicas, task=TaskSpec(container=ContainerSpec(image="web:1", ports=ports),
+             reservations=Resources(**reserved)))
+        for name, replicas in (("web", 1), ("api", 2))
+    ]  # fmt: skip
+    there.deploy(*made)
+    return there.rest()
+
+
+@pytest.mark.parametrize("reserved", BIG.values(), ids=BIG)
+def test_a_service_for_which_no_other_node_has_room_does_not_survive_it_whatever_it_reserves(reserved):
+    there = alone(reserved)
+    (task,) = there.find(Task, service="web")
+    assert {each.node_id for each in there.find(Task)} == {"a", "b", "c"}
+    assert list(survives(there).losses) == [task.node_id]
+    assert not survives(there).survives
+    small = alone({key: value // 2 for key, value in reserved.items()} if "generic" not in reserved else {})
+    assert survives(small).survives
+
+
+def test_a_service_whose_host_port_is_taken_on_every_other_node_does_not_survive_it():
+    there = alone({}, ports=(Port(target=80, published=(8080, 8080), mode=PortMode.HOST),))
+    (task,) = there.find(Task, service="web")
+    assert {each.node_id for each in there.find(Task)} == {"a", "b", "c"}
+    assert list(survives(there).losses) == [task.node_id]
+    assert not survives(there).survives
+
+
+def test_where_very_many_nodes_could_take_a_task_one_of_them_is_taken_to_have_room():
+    there = world(service(), nodes=[f"n{number}" for number in range(MOST_ASKED + 2)])
+    services, nodes = there.find(Service), there.find(Node)
+    never = lambda _node, _task: False  # noqa: E731
+    assert survival(services, there.find(Task), nodes, {}, never).survives
+    assert not survival(services, there.find(Task), nodes[: MOST_ASKED + 1], {}, never).survives
 
 
 def test_on_one_node_there_is_nothing_to_survive():

@@ -14,6 +14,7 @@ from pilothouse.model.objects import App, Health, PortBinding, Service, Task, Vo
 from pilothouse.model.placement_api import Survival
 from pilothouse.model.states import TaskState
 from pilothouse.server.placing.survival import survival
+from pilothouse.server.placing.vacancies import Vacancies
 from pilothouse.server.rollouts import newest_release
 from pilothouse.server.sentences import running_step, task_sentence
 from pilothouse.store.interface import ReadTx
@@ -187,7 +188,7 @@ def survival_of(tx: ReadTx, scenes: Scenes, app: App) -> Survival | None:
     services = [service for service in scenes.services(app.id) if not service.removing]
     tasks = [task for service in services for task in scenes.tasks(service)]
     volumes = {volume.spec.key: volume for volume in tx.find(Volume, app=app.id)}
-    return survival(services, tasks, scenes.nodes(), volumes)
+    return survival(services, tasks, scenes.nodes(), volumes, Vacancies(tx).fits)
 
 
 def _going(live: int) -> str:

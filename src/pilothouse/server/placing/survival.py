@@ -1,10 +1,10 @@
 """Whether an app survives the loss of any one node: the standing check, cheap enough for every look at an app. Pure.
 
-It asks the rules that stay as they are (constraints, platform, image, taints, data on the node), not how much room
-there is; `pilothouse simulate --lose NODE` counts that too.
+It asks the rules that stay as they are (constraints, platform, image, taints, data on the node), and whether there is
+room for one task of a service that would have none left. `pilothouse simulate --lose NODE` places all of them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pilothouse.model.counts import listed
 from pilothouse.model.node import Availability, Node
@@ -15,9 +15,18 @@ from pilothouse.model.suits import could_run, has_image
 from pilothouse.model.taints import unbearable
 from pilothouse.model.volumes import is_local, volumes_of
 
+MOST_ASKED = 32
+"""Of so many nodes that could take a task, room is asked for; where there are more, one of them is taken to have it."""
+
+Fits = Callable[[Node, Task], bool]
+
 
 def survival(
-    services: Iterable[Service], tasks: Iterable[Task], nodes: Sequence[Node], volumes: Mapping[str, Volume]
+    services: Iterable[Service],
+    tasks: Iterable[Task],
+    nodes: Sequence[Node],
+    volumes: Mapping[str, Volume],
+    fits: Fits = lambda _node, _task: True,
 ) -> Survival | None:
     """Return whether an app survives the loss of any one node; None on a platform of one node, or if nothing runs.
 
@@ -26,13 +35,16 @@ def survival(
         tasks: The app's.
         nodes: All that have joined.
         volumes: The app's, by key.
+        fits: Whether a node has room for another one like a task.
     """
     if len(nodes) < 2:
         return None
     places: dict[str, set[str]] = {}
+    last: dict[str, Task] = {}
     for task in tasks:
         if task.node_id and task.step < 0 and not task.state.terminal and task.desired_state is TaskState.RUNNING:
             places.setdefault(task.service, set()).add(task.node_id)
+            last[task.service] = task
     gone: dict[str, list[str]] = {}
     interrupted: dict[str, list[str]] = {}
     for service in sorted(services, key=lambda service: service.name):
@@ -40,8 +52,9 @@ def survival(
         if len(where) != 1 or service.removing:
             continue
         (only,) = where
-        others = any(node.id != only and _could_take(service, node, volumes) for node in nodes)
-        (interrupted if others else gone).setdefault(only, []).append(service.name)
+        others = [node for node in nodes if node.id != only and _could_take(service, node, volumes)]
+        room = len(others) > MOST_ASKED or any(fits(node, last[service.name]) for node in others)
+        (interrupted if room else gone).setdefault(only, []).append(service.name)
     if not places:
         return None
     return _told(nodes, gone, interrupted)
