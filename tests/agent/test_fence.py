@@ -224,7 +224,7 @@ def test_a_task_that_is_held_is_prepared_and_says_what_it_waits_for():
     life = begin(task, make_state(task, "created"))
     life = msgspec.structs.replace(life, prepared=True)
     step = decide(task, life, Seen(container=make_state(task, "created"), held="waits for a lease"), 5.0)
-    assert (step.do, step.life.state, step.life.message) == (Do.NOTHING, S.READY, "prepared; waits for a lease")
+    assert (step.do, step.life.state, step.life.message) == (Do.NOTHING, S.READY, "waits for a lease")
 
 
 def test_a_task_that_is_cut_off_is_killed_without_ceremony_and_has_not_failed():

@@ -67,8 +67,12 @@ class Cluster:
         until(lambda: self.nodes().get(host.name, {}).get("ready"), f"{host.name} is ready", seconds, 0.1)
 
     def wait_converged(self, app, seconds=60.0):
-        """Wait until *app* is as it should be."""
-        until(lambda: (self.app(app) or {}).get("converged"), f"{app} has converged", seconds, 0.1)
+        """Wait until *app* is as it should be; fail with why it is not."""
+        try:
+            until(lambda: (self.app(app) or {}).get("converged"), f"{app} has converged", seconds, 0.1)
+        except AssertionError as error:
+            why = self.manager.pilothouse("explain", app, check=False)
+            raise AssertionError(f"{error}\n{why.stdout}{why.stderr}{self.nodes()}") from None
 
     # Doing
 

@@ -4,7 +4,7 @@ import pytest
 
 from pilothouse.model.api import AppView
 from pilothouse.model.container import ContainerSpec, Port
-from pilothouse.model.objects import Health
+from pilothouse.model.objects import Health, TaskStatus
 from pilothouse.model.placement import Placement
 from pilothouse.model.spec import (
     Condition,
@@ -17,7 +17,9 @@ from pilothouse.model.spec import (
     TaskSpec,
 )
 from pilothouse.model.states import TaskState
+from pilothouse.server.sentences import task_sentence
 from pilothouse.server.views import app_view, app_views, service_view, task_view, task_views
+from tests.agent.world import make_task
 from tests.control.world import World, needs, spec
 
 
@@ -235,3 +237,10 @@ def test_a_task_that_nothing_checks_must_run_for_a_moment_to_be_believed_and_lon
     assert _web(world).settles_at == pytest.approx(world.now + 5)
     world.run(world.one(), health=Health.HEALTHY)
     assert _web(world).settles_at == 0
+
+
+def test_what_its_node_holds_back_says_why_and_what_the_manager_decides_is_not_taken_from_the_node():
+    held = make_task(state=TaskState.READY, status=TaskStatus(message="waits for the node's guard"))
+    assert task_sentence(held) == "is prepared: waits for the node's guard"
+    over = make_task(state=TaskState.READY, status=TaskStatus(message="prepared; waits for db"))
+    assert task_sentence(over) == "is prepared"

@@ -260,9 +260,10 @@ def _go_on(task: Task, life: Life, seen: Seen, now: float) -> Step:
         if task.desired_state < TaskState.STARTING:
             return Step(do=Do.NOTHING, life=_say(life, f"prepared; {task.desired_reason or 'waits to be started'}"))
         if now < task.not_before or seen.held:
-            why = seen.held or task.desired_reason or "waits before it is started again"
+            # What the node itself waits for is said as it is: nobody else knows when it is over.
+            why = seen.held or f"prepared; {task.desired_reason or 'waits before it is started again'}"
             wake_at = task.not_before if now < task.not_before else None
-            return Step(do=Do.NOTHING, life=_say(life, f"prepared; {why}"), wake_at=wake_at)
+            return Step(do=Do.NOTHING, life=_say(life, why), wake_at=wake_at)
         life = _move(life, TaskState.STARTING, "starting", now)
     hooks = any(hook.per_replica for hook in task.spec.pre_start) and not life.pre_started
     return Step(do=Do.PRE_START if hooks else Do.START, life=life)

@@ -17,6 +17,7 @@ from pilothouse.agent.guard.keeper import Keeper
 from pilothouse.agent.guard.register import Register
 from pilothouse.agent.lease import Term
 from pilothouse.clock import SystemClock
+from pilothouse.errors import TemporaryError
 from tests.engine import BASE, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -249,6 +250,25 @@ def test_it_is_small_and_is_started_again_when_it_died(post):
     asyncio.run(post.keeper.ensure())
     assert post.pid != first
     assert post.keeper.watching
+
+
+def test_a_guard_that_cannot_be_found_again_does_not_run(post):
+    os.kill(post.pid, signal.SIGKILL)
+    until(lambda: post.keeper.find() is None, "it is dead")
+    place = f" {post.register.directory}"
+
+    def guards():
+        lines = subprocess.run(["ps", "ax", "-o", "args"], capture_output=True, text=True, check=True).stdout
+        return [line for line in lines.splitlines() if "guard.py" in line and line.endswith(place)]
+
+    (post.register.directory / "process.json").unlink()
+    (post.register.directory / "process.json").mkdir()
+    try:
+        with pytest.raises(TemporaryError, match="cannot be kept"):
+            asyncio.run(post.keeper.ensure())
+        until(lambda: not guards(), "the one that was started has ended")
+    finally:
+        (post.register.directory / "process.json").rmdir()
 
 
 def test_control_groups_of_version_two_are_emptied_as_well(post):

@@ -84,7 +84,14 @@ class Keeper:
             if not began:
                 self.warning = f"the guard cannot be started: {wrong.decode(errors='replace')[-300:]}"
                 raise TemporaryError(self.warning)
-            self._write(Process(pid, began, self._program))
+            made = Process(pid, began, self._program)
+            try:
+                self._write(made)
+            except OSError as error:
+                # Nobody would find it again, and another would be started beside it.
+                _end(made)
+                self.warning = f"the guard was started and cannot be kept: {error}"
+                raise TemporaryError(self.warning) from error
             self.warning = ""
             log.event("info", "guard.started", pid=pid)
             since = 0.0

@@ -136,7 +136,12 @@ class Process:
                 f"Envoy cannot be started: {wrong.decode(errors='replace')[-300:] or self.last_words()}"
             )
         running = Running(pid, since, self.build, path)
-        self._tell((*others, running))
+        try:
+            self._tell((*others, running))
+        except OSError as error:
+            # Nobody would find it again, and another would be started beside it.
+            os.kill(pid, signal.SIGKILL)
+            raise TemporaryError(f"Envoy was started and cannot be kept: {error}") from error
         log.event("info", "proxy.started", pid=pid, user=self.user, binary=self._binary)
         return running
 
