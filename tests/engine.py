@@ -62,6 +62,11 @@ def until(condition, what, seconds=DEADLINE_SECONDS, every=0.02):
     return value
 
 
+def busybox_file():
+    """Return the program that all images are made of."""
+    return pathlib.Path(shutil.which("busybox") or "/bin/busybox").read_bytes()
+
+
 def root_filesystem():
     """Return the tar of a root file system that is busybox, two users and one web page."""
     busybox = pathlib.Path(shutil.which("busybox") or "/bin/busybox")
@@ -73,7 +78,7 @@ def root_filesystem():
         "www/index.html": b"hello from busybox\n",
     }
     links = {f"bin/{applet}": "busybox" for applet in applets if applet != "busybox"}
-    return _tar(files, links, {"tmp": 0o1777, "root": 0o700})
+    return tar_of(files, links, {"tmp": 0o1777, "root": 0o700})
 
 
 def image_archive(images):
@@ -88,10 +93,10 @@ def image_archive(images):
         name = f"{hashlib.sha256(content).hexdigest()}.json"
         files[name] = content
         manifest.append({"Config": name, "RepoTags": [ref], "Layers": ["layer.tar"]})
-    return _tar({**files, "manifest.json": json.dumps(manifest).encode()}, {}, {})
+    return tar_of({**files, "manifest.json": json.dumps(manifest).encode()}, {}, {})
 
 
-def _tar(files, links, directories):
+def tar_of(files, links, directories):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, mode in directories.items():
@@ -330,6 +335,7 @@ class EngineHost:
 
 _DOCKERD = [
     "dockerd",
+    "--max-download-attempts=1",
     "--data-root={dir}/data",
     "--exec-root={dir}/exec",
     "--pidfile={dir}/pid",

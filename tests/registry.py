@@ -21,6 +21,7 @@ class Registry:
         asked: "METHOD PATH" of every request.
         unavailable: How many of the next requests for a manifest answer 503.
         corrupt: Blobs come with a byte changed.
+        broken_off: How many of the next layers end in the middle.
         login: "USER:PASSWORD" that is asked for, or "".
     """
 
@@ -45,10 +46,12 @@ class Registry:
             }
         ).encode()
         self.blobs = {_digest(blob): blob for blob in (config, packed)}
+        self.layers = {packed}
         self.digest = _digest(self.manifest)
         self.asked = []
         self.unavailable = 0
         self.corrupt = False
+        self.broken_off = 0
         self.login = ""
         self.port = 0
 
@@ -90,8 +93,14 @@ def serving(registry, host):
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
             self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
+            if self.command == "HEAD":
+                return
+            if registry.broken_off and body in registry.layers:
+                registry.broken_off -= 1
+                self.wfile.write(body[: len(body) // 2])
+                self.close_connection = True
+                return
+            self.wfile.write(body)
 
         do_HEAD = do_GET  # noqa: N815 - the name http.server looks for
 

@@ -311,7 +311,7 @@ async def test_pruning_takes_all_that_may_go_and_leaves_the_logs(tmp_path):
     assert everything.there() == []
 
 
-async def test_the_loop_looks_again_at_once_while_it_helps_and_after_a_minute_when_it_does_not(tmp_path):
+async def test_a_look_in_vain_is_followed_by_the_next_after_a_minute_or_when_something_else_is_assigned(tmp_path):
     site = Site(tmp_path, image("a:1", 90))
     await site.uses("a:1")
     site.assign("a:1")
@@ -333,6 +333,8 @@ async def test_the_loop_looks_again_at_once_while_it_helps_and_after_a_minute_wh
             await asyncio.sleep(0.01)
         assert len(listed) == first
         site.assign()
+        site.later(6)
+        await eventually(lambda: len(listed) > first)
         site.later(600)
         await eventually(lambda: site.there() == [])
         await eventually(lambda: site.collector.relief == "")

@@ -107,6 +107,16 @@ async def test_content_that_is_not_what_its_digest_says_is_refused_and_nothing_i
     assert images() == before
 
 
+async def test_a_pull_that_breaks_off_is_begun_again_by_itself_and_that_is_said(docker, registry, clock):
+    registry.broken_off = 2
+    taken = await steps(docker, registry.ref())
+    waits = [step.message for step in taken if step.phase == "waiting"]
+    assert taken[-1].phase == "resolved", taken[-1]
+    assert waits
+    assert "attempt 2 of 5 in" in waits[0]
+    assert registry.broken_off == 0
+
+
 async def test_the_nodes_login_is_used_and_a_wrong_one_fails_at_once(docker, registry, tmp_path):
     registry.login = "alice:open sesame"
     assert (await steps(docker, registry.ref()))[-1].phase == "failed"

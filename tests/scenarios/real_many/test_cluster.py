@@ -113,7 +113,7 @@ def test_a_token_lets_one_machine_in_once(cluster):
     cluster.wait_ready(host)
 
 
-def test_clocks_that_jump_an_hour_move_nothing(cluster):
+def test_a_clock_that_jumps_an_hour_keeps_new_work_away_and_moves_nothing(cluster):
     host = cluster.hosts[2]
     clock = Clock(host)
     host.pilothouse("agent", "stop")
@@ -122,22 +122,41 @@ def test_clocks_that_jump_an_hour_move_nothing(cluster):
         cluster.wait_ready(host)
         cluster.up(MANIFEST)
         before = {each.name: containers(each) for each in cluster.hosts}
-        for jump in (3600, -3600):
+        for jump, said in ((3600, "its clock is 1 h ahead of the manager's"), (-3600, "its clock is 1 h behind the")):
             clock.jump(jump)
+            until(lambda said=said: said in cluster.nodes()[host.name].get("message", ""), said, 20.0)
             # Longer than a lease: it would have ended by now.
             assert not _stirs(cluster, before, 9.0)
+        assert [name for name, each in cluster.nodes().items() if not each.get("ready")] == [host.name]
+        assert "chronyc makestep" in cluster.manager.pilothouse("doctor", check=False).stdout
+        clock.jump(-3 * 86_400)
+        refused = host.pilothouse(
+            "join",
+            cluster.manager.address,
+            cluster.token(),
+            check=False,
+            environment={**_elsewhere(host), **clock.environment},
+        )
+        assert "certificate is not valid yet by this machine's clock, which says " in refused.stderr
+        clock.jump(0)
+        cluster.wait_ready(host)
     finally:
         clock.jump(0)
         host.pilothouse("agent", "stop")
         cluster.start_agent(host)
 
 
+def _elsewhere(host):
+    """Return what has a command know nothing of the cluster its machine is in."""
+    return {"PILOTHOUSE_DATA": str(host.directory / "other"), "PILOTHOUSE_RUN": str(host.directory / "other-run")}
+
+
 def _stirs(cluster, before, seconds):
-    """Whether another container runs, or a node is not ready, at some time within so many seconds."""
+    """Whether another container runs, or a node is away, at some time within so many seconds."""
 
     def moved():
         running = {each.name: containers(each) for each in cluster.hosts}
-        return running != before or not all(each["ready"] for each in cluster.nodes().values())
+        return running != before or any(each["state"] != "ready" for each in cluster.nodes().values())
 
     with contextlib.suppress(AssertionError):
         return until(moved, "something stirs", seconds, 0.2)

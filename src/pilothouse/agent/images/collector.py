@@ -22,7 +22,7 @@ from pilothouse.model.wire import Assignment
 
 LOOK_SECONDS = 5.0
 AGAIN_SECONDS = 60.0
-"""After a look that found nothing to remove."""
+"""After a look that found nothing to remove, if nothing else was assigned meanwhile."""
 SAVE_SECONDS = 600.0
 """Between two writings of when images were used, if nothing else is new."""
 NAMED = 20
@@ -65,9 +65,13 @@ class Collector:
         """Look for ever; *room* measures the engine's disk, None while nobody knows where it is."""
         self._room = room
         again = saved = self._clock.monotonic()
+        known = self._assignment()
         while True:
             self._note_uses()
             now = self._clock.monotonic()
+            if self._assignment() is not known:
+                # What was used a moment ago may be used no more.
+                known, again = self._assignment(), now
             self.ledger.save(whole=now - saved >= SAVE_SECONDS)
             saved = now if now - saved >= SAVE_SECONDS else saved
             if now >= again:
