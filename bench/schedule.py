@@ -123,7 +123,7 @@ def pure(nodes, tasks):
     """Return the rate at which *tasks* are placed, in batches as the loop does, and the fleet after it."""
     shapes, fleet = Shapes(), Fleet(nodes)
     watch = Watch()
-    wanted = requests(fleet, [(task, shapes.of(task)) for task in tasks])
+    wanted = requests(fleet, ((task, shapes.of(task)) for task in tasks))
     placed = 0
     for some in slices(wanted, BATCH):
         outcome = Outcome()

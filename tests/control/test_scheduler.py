@@ -258,6 +258,30 @@ async def test_a_node_that_changed_after_the_decision_gets_nothing_from_it():
         assert (await stage.rest())["web-1"] == "a"
 
 
+async def test_a_node_that_changes_between_the_decision_and_the_transaction_gets_nothing_from_it():
+    async with Stage(node("a", cpu=2), node("b", cpu=1)) as stage:
+        await stage.ask(tasks("web", 1, cpu=2))
+        for commit in await stage.store.history(stage.heard, 100):
+            stage.heard = commit.revision
+            stage.scheduler.note(commit)
+        update = stage.store.update
+
+        async def later(writer, fn):
+            # As the replicated store does: what the loop hears of meanwhile must not make an old decision look new.
+            stage.store.update = update
+            await stage.put_node(node("a", cpu=2, ready=False))
+            for commit in await stage.store.history(stage.heard, 100):
+                stage.heard = commit.revision
+                stage.scheduler.note(commit)
+            return await update(writer, fn)
+
+        stage.store.update = later
+        await stage.scheduler.act()
+        assert (await stage.where())["web-1"] == ""
+        await stage.put_node(node("a", cpu=2))
+        assert (await stage.rest())["web-1"] == "a"
+
+
 async def test_a_transaction_places_no_more_than_a_batch(monkeypatch):
     monkeypatch.setattr(loop, "BATCH", 10)
     async with Stage(node("a", cpu=100)) as stage:

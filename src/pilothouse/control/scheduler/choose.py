@@ -246,6 +246,6 @@ def _load(now: _Round, places: Ints) -> Ints:
     for row, kind in enumerate(("cpu", "memory")):
         amount = amounts.get(kind, 0)
         if amount:
-            used = (now.columns.capacity[row, places] - now.columns.free[row, places]) // amount
+            used = (now.columns.capacity[row][places] - now.columns.free[row][places]) // amount
             found = used if found is None else np.maximum(found, used)
     return now.columns.tasks[places].copy() if found is None else found

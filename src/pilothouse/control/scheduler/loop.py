@@ -12,7 +12,7 @@ from pilothouse.control.scheduler.fleet import Fleet
 from pilothouse.control.scheduler.place import Outcome, place_requests
 from pilothouse.control.scheduler.rebalance import rebalance
 from pilothouse.control.scheduler.shape import Shape
-from pilothouse.control.scheduler.units import Request, requests
+from pilothouse.control.scheduler.units import Alike, Request, add_pending, requests_of
 from pilothouse.control.scheduler.write import REQUESTER, Shapes, ask_to_move, place_now, read_fleet, withdraw, write
 from pilothouse.model.cluster import Cluster, ClusterSpec, Disruption
 from pilothouse.model.node import Node
@@ -144,17 +144,24 @@ class Scheduler:
 
     async def act(self) -> float | None:
         """Place what can be placed, so many in each transaction; the others keep what every node said of them."""
-        due = self._take_due()
-        wanted = requests(self._fleet, [(task, self._shapes.of(task)) for task in due])
+        wanted = requests_of(self._fleet, await self._by_shape(self._take_due()))
         gate = asyncio.Semaphore(IN_FLIGHT)
         async with asyncio.TaskGroup() as group:
             for some in slices(wanted, BATCH):
                 await gate.acquire()
+                await _let_others_go_on()
                 group.create_task(self._decide(some, gate), name="scheduler.batch")
         if self._untidy:
             self._untidy = False
             await self._store.update(Writer.SCHEDULER, withdraw)
         return await self._rebalance()
+
+    async def _by_shape(self, due: list[Task]) -> Alike:
+        every: Alike = {}
+        for start in range(0, len(due), BATCH):
+            add_pending(every, ((task, self._shapes.of(task)) for task in due[start : start + BATCH]))
+            await _let_others_go_on()
+        return every
 
     def _take_due(self) -> list[Task]:
         due = set(self._pending) if self._everything else self._due | self._could_profit()
@@ -196,8 +203,9 @@ class Scheduler:
         outcome = Outcome()
         place_requests(self._fleet, still, outcome)
         self._untidy = self._untidy or len(self._fleet.claims) < claims
+        await _let_others_go_on()
         now = self._clock.now()
-        written = await self._store.update(Writer.SCHEDULER, lambda tx: write(tx, outcome, self._fleet, now))
+        written = await self._store.update(Writer.SCHEDULER, lambda tx: write(tx, outcome, now))
         for task_id in written.refused:
             # If the loop has heard of the change meanwhile it looks at the task again, else it will when it does.
             self._fleet.drop_task(task_id)
@@ -228,6 +236,11 @@ class Scheduler:
         tasks = [pending[task.id] for task in request.tasks if task.id in pending]
         unit = tuple((pending[task.id], shape) for task, shape in request.unit if task.id in pending)
         return Request(request.shape, tasks, unit) if tasks or unit else None
+
+
+async def _let_others_go_on() -> None:
+    """Give up the event loop for one round, so that nobody waits for more than a part of a batch."""
+    await asyncio.sleep(0)
 
 
 def _wants_less(before: object, after: Task) -> bool:

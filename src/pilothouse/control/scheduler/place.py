@@ -3,6 +3,7 @@
 The fleet that is handed in is changed: what was placed is booked in it, so that the next decision sees it.
 """
 
+import functools
 import math
 from collections.abc import Iterable
 
@@ -13,9 +14,11 @@ from msgspec.structs import replace
 from pilothouse.control.scheduler.case import Case
 from pilothouse.control.scheduler.choose import Chosen, choose, one_at_a_time
 from pilothouse.control.scheduler.columns import Ints
+from pilothouse.control.scheduler.facts import Level
 from pilothouse.control.scheduler.fleet import Claim, Fleet
 from pilothouse.control.scheduler.preempt import outranks_any, preemption, why_preempted, why_waiting
 from pilothouse.control.scheduler.shape import Shape
+from pilothouse.control.scheduler.uncollected import uncollected
 from pilothouse.control.scheduler.units import Pending, Request, requests
 from pilothouse.control.scheduler.words import nowhere, why_there
 from pilothouse.model.objects import Task, Volume
@@ -33,12 +36,14 @@ class Outcome(msgspec.Struct):
         left: Those that no node suits, with the sentence that says why.
         volumes: Those that got a node with the first task that uses them, as they are to be written, by id.
         preempted: The placed tasks that are to go, each with the task its room is for, and the reason.
+        nodes: The version of each node with placed tasks, as it was when that was decided.
     """
 
     placed: list[Task] = []
     left: list[tuple[Task, str]] = []
     volumes: dict[str, Volume] = {}
     preempted: list[tuple[Task, str, str]] = []
+    nodes: dict[str, int] = {}
 
     def note(self, task: Task, why: str) -> None:
         """Note that *task* has no place."""
@@ -54,15 +59,27 @@ def place(fleet: Fleet, pending: Iterable[Pending]) -> Outcome:
 
 def place_requests(fleet: Fleet, wanted: list[Request], outcome: Outcome) -> None:
     """Place what is asked for, and again what waits for others of it, until nothing more finds a place."""
+    with uncollected():
+        _place_all(fleet, wanted, outcome)
+
+
+def _place_all(fleet: Fleet, wanted: list[Request], outcome: Outcome) -> None:
     while True:
         before = len(outcome.placed)
         _pass(fleet, wanted, outcome)
         again = {task.id for task, _ in outcome.left if _waits_for_others(task)}
         if not again or len(outcome.placed) == before:
+            outcome.nodes = _versions(fleet, outcome.placed)
             return
         wanted = [left for request in wanted if (left := _only(request, again)) is not None]
         tried = {task.id for request in wanted for task, _ in request.pending}
         outcome.left = [(task, why) for task, why in outcome.left if task.id not in tried]
+
+
+def _versions(fleet: Fleet, placed: list[Task]) -> dict[str, int]:
+    nodes, place = fleet.columns.nodes, fleet.columns.place
+    return {node_id: 0 if (node := nodes[place[node_id]]) is None else node.version
+            for node_id in {task.node_id for task in placed}}  # fmt: skip
 
 
 def _only(request: Request, some: set[str]) -> Request | None:
@@ -206,6 +223,11 @@ def _kin_together(fleet: Fleet, wanted: list[Request], outcome: Outcome) -> Iter
             yield from together[id(request)]
 
 
+def _values(fleet: Fleet, level: Level) -> Ints:
+    """Return the codes of the values that any node has."""
+    return np.unique(level.codes[fleet.columns.there])
+
+
 def _has_none(fleet: Fleet, shape: Shape) -> bool:
     return shape.service_id not in fleet.roster.services and not fleet.roster.bound_to(shape.service_id)
 
@@ -242,7 +264,7 @@ def _even(fleet: Fleet, shape: Shape, chosen: Chosen, services: int) -> bool:
     for each in shape.placement.spread:
         level = fleet.facts.level(each.level)
         found = np.bincount(level.codes[chosen.nodes], weights=chosen.times, minlength=len(level.values))
-        used = np.unique(level.codes[fleet.columns.there])
+        used = fleet.facts.kept(("values", each.level), functools.partial(_values, fleet, level))
         if math.ceil(int(found[used].max()) / services) - int(found[used].min()) // services > 1:
             return False
     return True

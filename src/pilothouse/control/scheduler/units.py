@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from pilothouse.control.scheduler.fleet import Fleet
 from pilothouse.control.scheduler.shape import Shape
+from pilothouse.control.scheduler.uncollected import uncollected
 from pilothouse.model.objects import Task
 
 Pending = tuple[Task, Shape]
@@ -41,15 +42,35 @@ class Request(NamedTuple):
         return list(self.unit) or [(task, self.shape) for task in self.tasks]
 
 
+Alike = dict[Shape, list[Task]]
+"""Pending tasks by shape."""
+
+
 def requests(fleet: Fleet, pending: Iterable[Pending]) -> list[Request]:
     """Return what to decide, in order: the higher priority first, then the older."""
-    every: dict[Shape, list[Task]] = {}
-    for task, shape in pending:
-        tasks = every.get(shape)
-        if tasks is None:
-            every[shape] = [task]
-        else:
-            tasks.append(task)
+    every: Alike = {}
+    add_pending(every, pending)
+    return requests_of(fleet, every)
+
+
+def add_pending(every: Alike, pending: Iterable[Pending]) -> None:
+    """Add tasks to *every*."""
+    with uncollected():
+        for task, shape in pending:
+            tasks = every.get(shape)
+            if tasks is None:
+                every[shape] = [task]
+            else:
+                tasks.append(task)
+
+
+def requests_of(fleet: Fleet, every: Alike) -> list[Request]:
+    """Return what to decide as `requests` does, of tasks that are sorted by shape already."""
+    with uncollected():
+        return _requests(fleet, every)
+
+
+def _requests(fleet: Fleet, every: Alike) -> list[Request]:
     tied = _tied(fleet, every)
     made: list[Request] = []
     for shape, tasks in every.items():
@@ -85,7 +106,7 @@ def _alone(fleet: Fleet, shape: Shape, tasks: list[Task]) -> dict[str, Task]:
     return {task.id: task for task in tasks if task.node_id}
 
 
-def _tied(fleet: Fleet, every: dict[Shape, list[Task]]) -> dict[str, list[Pending]]:
+def _tied(fleet: Fleet, every: Alike) -> dict[str, list[Pending]]:
     """Return, by task id, the units of more than one task."""
     if not any(shape.partners or shape.volumes for shape in every):
         return {}

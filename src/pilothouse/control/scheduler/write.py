@@ -40,10 +40,10 @@ class Written(msgspec.Struct):
     volumes: dict[str, Volume | None] = {}
 
 
-def write(tx: WriteTx, outcome: Outcome, fleet: Fleet, now: float) -> Written:
-    """Carry out what was decided on *fleet*, as far as it still holds."""
+def write(tx: WriteTx, outcome: Outcome, now: float) -> Written:
+    """Carry out what was decided, as far as it still holds."""
     written = Written()
-    known = {node_id: _is_known(tx, fleet, node_id) for node_id in {task.node_id for task in outcome.placed}}
+    known = {node_id: _has_version(tx, node_id, version) for node_id, version in outcome.nodes.items()}
     for task in outcome.placed:
         stored = tx.get(Task, task.id)
         if stored is None or stored.version != task.version or not known[task.node_id]:
@@ -100,11 +100,10 @@ def withdraw(tx: WriteTx) -> None:
                 tx.delete(request)
 
 
-def _is_known(tx: ReadTx, fleet: Fleet, node_id: str) -> bool:
+def _has_version(tx: ReadTx, node_id: str, version: int) -> bool:
     """Whether the node is still as it was when it was chosen."""
-    at, node = fleet.columns.place.get(node_id), tx.get(Node, node_id)
-    known = None if at is None else fleet.columns.nodes[at]
-    return node is not None and known is not None and node.version == known.version
+    node = tx.get(Node, node_id)
+    return node is not None and node.version == version
 
 
 def _tell(tx: WriteTx, left: list[tuple[Task, str]]) -> None:
@@ -181,6 +180,6 @@ def place_now(tx: WriteTx, task_ids: Iterable[str], now: float = 0.0) -> set[str
     fleet = read_fleet(tx, shapes)
     found = [task for key in task_ids if (task := tx.get(Task, key)) is not None and task.state is TaskState.PENDING]
     outcome = place(fleet, [(task, shapes.of(task)) for task in found])
-    write(tx, outcome, fleet, now)
+    write(tx, outcome, now)
     withdraw(tx)
     return {task.id for task, _ in outcome.left}
