@@ -36,6 +36,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 MEASURED = 5_000
 PER_SERVICE = 250
 STEADY_SECONDS = 30
+PATIENCE_SECONDS = 600
+"""A goal that is missed is a figure; only what does not come at all ends the bench without one."""
 GOALS = {"deploy": 60.0, "cpu": 0.5, "rss": 1024.0, "p99": 100.0, "back": 30.0}
 
 
@@ -85,7 +87,7 @@ def running(api, name):
     return sum(s.get("running", 0) for s in services), sum(s.get("wanted", 0) for s in services), view
 
 
-def deploy(api, name, tasks, deadline=600):
+def deploy(api, name, tasks, deadline=PATIENCE_SECONDS):
     """Deploy and return the seconds until all tasks run."""
     begun = time.monotonic()
     call(api, "PUT", f"/v1/apps/{name}", {"spec": msgspec.to_builtins(app(name, tasks))})
@@ -235,8 +237,8 @@ def main(agents, tasks, profile):
         crowd = Crowd(directory, port, agents)
         stack.callback(crowd.close)
         begun = time.monotonic()
-        crowd.wait(agents, 120)
-        wait_ready(api, agents, 60)
+        crowd.wait(agents, PATIENCE_SECONDS)
+        wait_ready(api, agents, PATIENCE_SECONDS)
         progress(f"{agents} agents came in {time.monotonic() - begun:.1f} s")
         before = tasks - min(MEASURED, tasks)
         for start in range(0, before, MEASURED):
@@ -268,10 +270,10 @@ def main(agents, tasks, profile):
         crowd.wait(0, 30)
         manager = start_manager(directory, port)
         up = time.monotonic()
-        back = crowd.wait(agents, 120)
+        back = crowd.wait(agents, PATIENCE_SECONDS)
         down = states(api).get("down", 0)
         time.sleep(20)
-        wait_ready(api, agents, 30)
+        wait_ready(api, agents, PATIENCE_SECONDS)
         there, wanted, _ = running(api, "measured")
         down = max(down, states(api).get("down", 0))
         progress(f"killed; the next one served after {up - killed:.1f} s, all sessions {back - up:.1f} s later")

@@ -83,7 +83,12 @@ class Beats:
             while True:
                 self._sequence += 1
                 group.create_task(self._beat(self._sequence), name="beat")
-                await clock.sleep(self._every * (1 - JITTER + 2 * JITTER * self._signs.ids.fraction()))
+                wait = self._every * (1 - JITTER + 2 * JITTER * self._signs.ids.fraction())
+                due = clock.monotonic() + wait
+                await clock.sleep(wait)
+                # While this process was late itself, answers may have come that it has yet to read; what it missed is
+                # not the manager's silence. The lease does not care: it counts from what was sent and answered.
+                self._heard_at += max(0.0, clock.monotonic() - due)
                 silent = clock.monotonic() - self._heard_at
                 if silent > SILENT_SECONDS:
                     self._link.close(f"no beat was answered for {silent:.1f} s")
