@@ -8,7 +8,7 @@ import pathlib
 import select
 from collections.abc import Callable
 
-from pilothouse.cli import lifecycle
+from pilothouse.cli import lifecycle, share
 from pilothouse.cli.places import Places
 from pilothouse.clock import Clock, SystemClock
 from pilothouse.errors import ServerUnavailableError
@@ -48,8 +48,13 @@ def start(places: Places) -> str:
     raise ServerUnavailableError(f"the agent did not start; its log ends with:\n{lifecycle.log_tail(places)}")
 
 
+def _serves(places: Places) -> bool:
+    """Whether the agent has become the server of a manager meanwhile."""
+    return share.complete(places.data) and lifecycle.answers(places)
+
+
 def _wait(places: Places, alive: Callable[[], bool], clock: Clock | None = None) -> bool:
-    """Wait until a manager has heard of the agent; False once the agent has ended.
+    """Wait until a manager has heard of the agent, or it has become one; False once the agent has ended.
 
     Raises:
         ServerUnavailableError: It runs, and no manager has heard of it in a minute; it goes on trying.
@@ -57,7 +62,7 @@ def _wait(places: Places, alive: Callable[[], bool], clock: Clock | None = None)
     clock = clock or SystemClock()
     end = clock.monotonic() + READY_SECONDS
     while clock.monotonic() < end:
-        if ready(places):
+        if ready(places) or _serves(places):
             return True
         if not alive():
             return False
