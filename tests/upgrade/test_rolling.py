@@ -88,9 +88,12 @@ async def upgrade_managers(managers, newer, agents):
     first, second, third = managers.servers
     await replace(managers, first, newer, versions)
     # An old agent of a new manager, a new agent of an old manager, and the old one again.
-    for group, wanted, tree in ((0, [first], OWN), (1, [second, third], newer), (0, [first], OWN)):
+    for number, (group, wanted, tree) in enumerate(((0, [first], OWN), (1, [second, third], newer), (0, [first], OWN))):
         await managers.lead(wanted, versions)
         await reported_anew(managers, group, tree)
+        # And what begins now is told by all agents to that leader.
+        await deploy(managers, first, f"begun-{number}", len(agents))
+        await until_running(managers, f"begun-{number}", len(agents))
     assert await label(first, agents[1], "motto", "onward") == (409, "PH117")
     await deploy(managers, first, "shop", TASKS)
     for server in (second, third):
@@ -176,16 +179,16 @@ async def deploy(managers, server, app, replicas):
     await managers.until(accepted, 40)
 
 
-async def running(managers):
+async def running(managers, app="shop"):
     """Return the ids of the tasks that run and are ready."""
-    _, _, found = await managers.answering().call("GET", "/v1/tasks?app=shop&limit=1000")
+    _, _, found = await managers.answering().call("GET", f"/v1/tasks?app={app}&limit=1000")
     return {each["id"] for each in found["items"] if each.get("ready")}
 
 
-async def until_running(managers):
+async def until_running(managers, app="shop", count=TASKS):
     async def all_running():
-        found = await running(managers)
-        return found if len(found) == TASKS else None
+        found = await running(managers, app)
+        return found if len(found) == count else None
 
     return await managers.until(all_running, 60)
 
