@@ -30,7 +30,7 @@ REPLACED_MEMBER = "etcd.replaced"
 """What a restore took the place of."""
 
 LOOK_SECONDS = 2.0
-OPEN_SECONDS = 5.0
+OPEN_SECONDS = 3.0
 """A member that was just started needs some of them until it answers."""
 _REFRESH_LOOKS = 10
 
