@@ -175,7 +175,8 @@ class Promises:
 
     def _capacity(self, tx, node_id):
         node = tx.get(Node, node_id)
-        if node is None:
+        # One that joins again has not said yet what it has, and what ran there before is still assigned to it.
+        if node is None or not node.description.capacity.memory_bytes:
             return
         placed = [
             task for task in tx.find(Task, node_id=node_id) if TaskState.ASSIGNED <= task.state <= TaskState.RUNNING
