@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pilothouse.cli.provision import preflight
 from pilothouse.cli.provision.facts import Facts
@@ -79,6 +80,12 @@ def test_a_fit_machine_passes_every_check():
 )
 def test_each_thing_in_the_way_is_found_by_its_check(facts, check, verdict):
     assert _not_good(**facts) == ([(check, verdict)] if verdict else [])
+
+
+def test_a_node_may_get_another_installation_but_not_join_again():
+    told = {each.check: each for each in judge(replace(FIT, joined=True), replace(AGENT, joins=False))}
+    assert told["member"].verdict is Verdict.GOOD
+    assert "restart it there" in told["member"].message
 
 
 def test_taken_ports_matter_only_to_who_wants_to_listen():

@@ -53,7 +53,7 @@ _COLOURS = {Verdict.GOOD: "green", Verdict.WARNING: "yellow", Verdict.REFUSED: "
 @click.option("--host-key", metavar="SHA256:…", default="", help="Trust the host key with this fingerprint, no other.")
 @click.option("--check", "only_look", is_flag=True, help="Only look; change nothing.")
 @click.option("--no-install", is_flag=True, help="Pilothouse is there already, installed by other means.")
-@click.option("--no-join", is_flag=True, help="Install and stop there.")
+@click.option("--no-join", is_flag=True, help="Install and stop there, also on a node, to upgrade it.")
 @options.as_json
 @click.argument("address", metavar="ssh://[USER@]HOST[:PORT]")
 def provision(
@@ -90,7 +90,9 @@ def provision(
         clock = SystemClock()
         said.step(f"connecting to {given.host}")
         async with remote.Connecting(given, trust) as machine:
-            findings = await steps.look(machine, _wanted(role, places, no_install=no_install), places, clock)
+            findings = await steps.look(
+                machine, _wanted(role, places, no_install=no_install, joins=not no_join), places, clock
+            )
             for each in findings:
                 said.finding(each)
             steps.insist(given.host, findings)
@@ -118,7 +120,7 @@ def _places(cluster: "_Cluster | None", manager: str, *, only_look: bool) -> tup
         return ()
 
 
-def _wanted(role: str, places: tuple[str, ...], *, no_install: bool) -> Wanted:
+def _wanted(role: str, places: tuple[str, ...], *, no_install: bool, joins: bool) -> Wanted:
     """Return what the machine is to become; a manager listens on the same ports as the one it joins."""
     ports: tuple[int, ...] = ()
     if Role(role) is Role.MANAGER:
@@ -126,7 +128,12 @@ def _wanted(role: str, places: tuple[str, ...], *, no_install: bool) -> Wanted:
         ports = tuple(first + offset for offset in (0, SESSIONS_OFFSET, PEER_OFFSET, CLIENT_OFFSET))
     ours = "" if no_install else f"{sys.version_info.major}.{sys.version_info.minor}"
     return Wanted(
-        role=Role(role), python=ours, machine="" if no_install else platform.machine(), ports=ports, managers=places
+        role=Role(role),
+        python=ours,
+        machine="" if no_install else platform.machine(),
+        ports=ports,
+        managers=places,
+        joins=joins,
     )
 
 

@@ -47,6 +47,7 @@ class Wanted(Value, frozen=True, kw_only=True):
         python, machine: What our installation was made for: "3.11", "x86_64"; "" if it is not sent.
         ports: TCP ports that will be listened on there.
         managers: "HOST:PORT" of what it was asked to connect to.
+        joins: It is to become a node; otherwise it only gets an installation.
     """
 
     role: Role
@@ -54,6 +55,7 @@ class Wanted(Value, frozen=True, kw_only=True):
     machine: str
     ports: tuple[int, ...] = ()
     managers: tuple[str, ...] = ()
+    joins: bool = True
 
 
 def judge(facts: Facts, wanted: Wanted) -> tuple[Finding, ...]:
@@ -72,7 +74,7 @@ def judge(facts: Facts, wanted: Wanted) -> tuple[Finding, ...]:
         _ports(facts, wanted),
         _disk(facts),
         _memory(facts),
-        _member(facts),
+        _member(facts, wanted),
     )
 
 
@@ -213,7 +215,9 @@ def _memory(facts: Facts) -> Finding:
     return _good("memory", _mib(facts.memory_bytes))
 
 
-def _member(facts: Facts) -> Finding:
+def _member(facts: Facts, wanted: Wanted) -> Finding:
+    if facts.joined and not wanted.joins:
+        return _good("member", "it is a member of a cluster and stays one: restart it there to run what is installed")
     if facts.joined:
         return _refused(
             "member",
