@@ -25,6 +25,13 @@ def evenly(have: Ints, room: Ints, number: int, order: Order) -> Ints:
     """
     if int(room.sum()) <= number:
         return room.copy()
+    each, rest = divmod(number, len(have))
+    if int(room.min()) > each and int(have.min()) == int(have.max()):
+        # As it is with a new service over the values of a level: all get the same, and some get one more.
+        given = np.full(len(have), each, np.int64)
+        if rest:
+            given[order(np.arange(len(have)), given, rest)] += 1
+        return given
     if number < len(have):
         # As it is with most services: some of those that have the least get one each.
         least = _least(have, room)
