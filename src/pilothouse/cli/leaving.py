@@ -6,7 +6,7 @@ import pathlib
 import select
 from collections.abc import Callable
 
-from pilothouse.cli import lifecycle, membership, share
+from pilothouse.cli import agent_process, lifecycle, membership, share
 from pilothouse.cli.cluster_client import ClusterClient
 from pilothouse.cli.places import Places
 from pilothouse.cli.transport import Transport
@@ -54,11 +54,11 @@ def _check_may(places: Places, node_id: str) -> None:
 
 
 def _wait_agent(places: Places, clock: Clock) -> None:
-    """Return once the server has become an agent."""
+    """Return once the server has become an agent, and nothing of it is under way any more."""
     end = clock.monotonic() + DEMOTE_SECONDS
     while clock.monotonic() < end:
         known = membership.load(places.data)
-        if known is not None and known.role is Role.AGENT and not share.configured(places.data):
+        if known is not None and known.role is Role.AGENT and agent_process.ready(places):
             return
         select.select([], [], [], _TICK_SECONDS)
     raise ServerUnavailableError(

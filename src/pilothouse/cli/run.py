@@ -87,7 +87,7 @@ def main(places: Places, environment: Mapping[str, str], tcp: TcpPlace | None = 
 
 
 async def _serve(places: Places, engine: str, notify_socket: str, tcp: TcpPlace | None) -> bool:
-    """Run terms until somebody asks the process to end; return False if this machine is no manager any more."""
+    """Run terms until somebody asks the process to end; return False if it is to go on as an agent's."""
     interpreter.prepare()
     clock, ids = SystemClock(), SystemIds()
     asked = asyncio.Event()
@@ -98,14 +98,14 @@ async def _serve(places: Places, engine: str, notify_socket: str, tcp: TcpPlace 
     deaths, data = 0, pathlib.Path(places.data)
     if was_demoted(data):
         await step_down(data, os.environ, clock)
-        return False
+        return asked.is_set()
     while not asked.is_set():
         begun = clock.monotonic()
         term = Term(places, engine, clock, ids, notify_socket, tcp)
         error = await term.run(asked)
         if not asked.is_set() and (term.demoted or isinstance(error, NodeRemovedError)):
             await step_down(data, os.environ, clock, term.managers)
-            return False
+            return asked.is_set()
         if error is None or isinstance(error, NodeRemovedError):
             break
         deaths = 1 if clock.monotonic() - begun > _YOUNG_SECONDS else deaths + 1
