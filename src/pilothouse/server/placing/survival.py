@@ -4,6 +4,7 @@ It asks the rules that stay as they are (constraints, platform, image, taints, d
 room for one task of a service that would have none left. `pilothouse simulate --lose NODE` places all of them.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pilothouse.model.counts import listed
@@ -52,7 +53,9 @@ def survival(
         if len(where) != 1 or service.removing:
             continue
         (only,) = where
-        others = [node for node in nodes if node.id != only and _could_take(service, node, volumes)]
+        could = (node for node in nodes if node.id != only and _could_take(service, node, volumes))
+        # Whoever looks at an app asks this, so no more nodes are looked at than the answer takes.
+        others = list(itertools.islice(could, MOST_ASKED + 1))
         room = len(others) > MOST_ASKED or any(fits(node, last[service.name]) for node in others)
         (interrupted if room else gone).setdefault(only, []).append(service.name)
     if not places:
