@@ -102,6 +102,7 @@ _MAKERS = {
     "kill_leader": (2, lambda chance, at, lasts, node, manager: [(at, "kill_leader")]),
     "crash_leader": (5, lambda chance, at, lasts, node, manager: [(at, "crash_leader", chance.randrange(1, 15))]),
     "slow_store": (1, lambda chance, at, lasts, node, manager: [(at, "store", 0.4, 0), (lasts, "store", 0.0, 0)]),
+    "hung_store": (1, lambda chance, at, lasts, node, manager: [(at, "store", 30.0, 0), (lasts, "store", 0.0, 0)]),
     "lost_commits": (1, lambda chance, at, lasts, node, manager: [(at, "store", 0.0, 3), (lasts, "store", 0.0, 0)]),
     "clock": (
         2,
