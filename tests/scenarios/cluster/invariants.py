@@ -236,6 +236,8 @@ class Storm:
         now = asyncio.get_running_loop().time()
         before, after = change.before, change.after
         if before is None or after is None:
+            # One that is removed is forgotten, and so are its losses.
+            self._fallen.pop(change.object.id, None)
             return ""
         if isinstance(after, Cluster):
             if after.evictions_confirmed_at != before.evictions_confirmed_at:
