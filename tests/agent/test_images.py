@@ -238,6 +238,19 @@ async def test_an_image_that_comes_to_be_used_meanwhile_stays(tmp_path):
     assert site.there() == ["b:1", "d:1"]
 
 
+async def test_the_image_of_a_task_that_is_over_goes_although_no_assignment_says_so_yet(tmp_path):
+    site = Site(tmp_path, image("a:1", 50), image("b:1", 40))
+    site.assign("a:1", "b:1")
+    await site.tick()
+    site.later()
+    assert await site.collector._look()
+    over = site.assignment.tasks[0].id
+    site.collector.over = lambda task_id: task_id == over
+    site.later()
+    assert not await site.collector._look()
+    assert site.there() == ["b:1"]
+
+
 async def test_an_image_the_engine_will_not_let_go_is_tried_once_and_the_next_goes(tmp_path):
     site = Site(tmp_path, *map(image, ("a:1", "b:1", "c:1", "d:1")), others=8 * MIB)
     await site.uses("a:1", "b:1", "c:1", "d:1")

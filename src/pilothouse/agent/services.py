@@ -24,6 +24,7 @@ class Services:
         self._kit = kit
         self._collector = collector
         self._worker = worker
+        collector.over = self._is_over
         self.adopting: dict[str, float] = {}
 
     async def ensure_image(self, ref: str, policy: str, platform: str = "") -> AsyncIterator[ImageProgress]:
@@ -52,6 +53,10 @@ class Services:
     async def stats(self) -> tuple[TaskUsage, ...]:
         """Return one reading for each running task."""
         return await self._kit.engine.stats()
+
+    def _is_over(self, task_id: str) -> bool:
+        worker = self._worker(task_id)
+        return worker is not None and worker.over
 
     async def list_images(self) -> NodeImages:
         """Return the node's images, those that may be removed first."""

@@ -36,6 +36,7 @@ class Collector:
 
     Attributes:
         ledger: Which of them tasks used.
+        over: Whether nothing is left of an assigned task, which an assignment tells only when something else changes.
         relief: What is or cannot be done about a full disk, in words; "" while there is room.
     """
 
@@ -50,6 +51,7 @@ class Collector:
         policy: Policy,
     ) -> None:
         self.ledger = ledger
+        self.over: Callable[[str], bool] = lambda _task_id: False
         self.relief = ""
         self._engine = engine
         self._archive = archive
@@ -208,7 +210,7 @@ class Collector:
         self.ledger.used(task.status.image_id or task.image.id for task in self._live())
 
     def _live(self) -> list[Task]:
-        return [task for task in self._assignment().tasks if not task.state.terminal]
+        return [task for task in self._assignment().tasks if not task.state.terminal and not self.over(task.id)]
 
     @property
     def _told(self) -> bool:
