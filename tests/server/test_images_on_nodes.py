@@ -232,6 +232,24 @@ async def test_a_node_that_was_away_at_the_deployment_is_asked_when_it_is_back_a
     assert len(second.asked) == asked, "it is asked once"
 
 
+@pytest.mark.parametrize("asked_before", [False, True])
+async def test_what_is_known_of_an_image_for_one_service_is_asked_for_another(away, asked_before):
+    world, noting, second = away
+    world.context.nodes.connect("n2", second)
+    await be(world, "n2", NodeState.READY)
+    if asked_before:
+        await turn(world, noting)
+    else:
+        await world.deploy(wanting())
+    assert (await world.image()).nodes == ("n1", "n2")
+    world.context.nodes.disconnect("n2")
+    blog = msgspec.structs.replace(wanting(), name="blog")
+    assert (await world.call("PUT", "/v1/apps/blog", msgspec.to_builtins(DeployRequest(spec=blog)))).status == 200
+    world.context.nodes.connect("n2", second)
+    await turn(world, noting)
+    assert (await world.store.view(lambda tx: tx.get(Service, "blog/web"))).image.nodes == ("n1", "n2")
+
+
 async def test_a_node_that_has_another_image_by_the_name_or_none_is_not_noted_and_asked_again_when_it_comes_again(away):
     world, noting, second = away
     second.images = {"web:1": "sha256:other"}

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from pilothouse.errors import StoreCorruptError
+from pilothouse.errors import StoreCorruptError, StoreUnavailableError
 from pilothouse.model.api import StoreMember
 from pilothouse.model.cluster import ManagerMember
 from pilothouse.model.states import Writer
@@ -13,8 +13,9 @@ from pilothouse.server.leftovers import leftovers
 from pilothouse.store import rows
 from pilothouse.store.conformance import sample_task
 from pilothouse.store.copy import Whole, chained, digest_of
+from pilothouse.store.etcd import rpc_pb2 as rpc
 from pilothouse.store.etcd.layout import Head, Layout, commit_of, decode_head, decode_record, encode_head, encode_record
-from pilothouse.store.etcd.membership import findings, why_not_remove
+from pilothouse.store.etcd.membership import findings, remove, why_not_remove
 from pilothouse.store.etcd.replica import digits
 from pilothouse.store.interface import Change, Commit
 from tests.examples import examples
@@ -149,3 +150,25 @@ def test_what_is_left_over_is_named_with_what_takes_it_away():
     assert ("never started" in waits.message, "node remove m2" in waits.advice) == (True, True)
     assert stranger.advice == "pilothouse store remove-member c"
     assert (bare.subject, "no share of the state" in bare.message) == ("manager m3", True)
+
+
+class Answering:
+    """Members that say there is one, and then what they said last."""
+
+    def __init__(self, said):
+        self.asked = []
+        self._said = said
+
+    async def call(self, method, request, seconds, attempt=0.0):
+        self.asked.append(method.path.rpartition("/")[2])
+        if self.asked[-1] == "MemberList":
+            return rpc.MemberListResponse(members=[rpc.Member(ID=0xA, name="m1")])
+        raise StoreUnavailableError(self._said)
+
+
+async def test_a_member_that_was_taken_out_by_a_try_whose_answer_was_lost_is_out():
+    gone = Answering("the store has no such member (etcdserver: member not found)")
+    await remove(gone, "a")
+    assert gone.asked == ["MemberList", "MemberRemove"]
+    with pytest.raises(StoreUnavailableError, match="no answer"):
+        await remove(Answering("no answer"), "a")

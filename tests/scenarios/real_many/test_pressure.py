@@ -67,6 +67,8 @@ def test_a_full_disk_keeps_new_work_away_until_images_that_nobody_needs_have_mad
         with small_disk(host, str(host.directory / "docker"), DISK_MIB) as disk:
             _restarted(cluster, host, {"PILOTHOUSE_IMAGES": "age=1s"})
             _import_big(host)
+            # The image of what comes late is needed all the time, whatever ran here before.
+            cluster.up(_manifest("early", SLEEPER, host))
             cluster.up(_manifest("big", BIG, host))
             before = containers(host)
             disk.fill(leave_kib=DISK_MIB * 1024 * 4 // 100)
@@ -89,6 +91,7 @@ def test_a_full_disk_keeps_new_work_away_until_images_that_nobody_needs_have_mad
             events = cluster.manager.pilothouse("events").stdout
             assert "node.reclaimed" in events
             cluster.down("late")
+            cluster.down("early")
             _stopped(host)
     finally:
         _restarted(cluster, host)

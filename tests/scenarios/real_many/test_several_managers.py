@@ -68,7 +68,9 @@ def whole(managed):
     """Wait until every manager writes, and every node is ready."""
     for host in managed.managing:
         managed.until_written([host], "whole", WHOLE_SECONDS)
-    until(lambda: all(each["ready"] for each in managed.nodes().values()), "every node is ready", WHOLE_SECONDS, 0.1)
+    until(
+        lambda: all(each.get("ready") for each in managed.nodes().values()), "every node is ready", WHOLE_SECONDS, 0.1
+    )
 
 
 def refused(host):

@@ -21,8 +21,7 @@ def test_an_agent_and_the_manager_are_exchanged_and_exchanged_back_while_everyth
     web = {host.name: containers(host, "web") for host in cluster.hosts}
     before = {host.name: containers(host) for host in cluster.hosts}
     beside = {host.name: running_beside(host) for host in cluster.hosts}
-    assert len(beside["h1"]) == 1, "the proxy"
-    assert sorted(len(found) for found in beside.values()) == [1, 1, 2], "and the guard of what must not run twice"
+    assert sorted(len(found) for found in beside.values()) == [1, 1, 2], "the proxies, and one guard"
     agent, manager = cluster.hosts[1], cluster.manager
     longest = 0.0
     try:
@@ -60,5 +59,9 @@ def runs(cluster, host):
 
 
 def running_beside(host):
-    """Return the pids of the host's guard and proxy."""
-    return {pid for pid, line in host.processes().items() if "guard.py " in line or "envoy " in line}
+    """Return the pids of the host's proxy, and of its guard where it has what must not run twice.
+
+    Elsewhere a guard may be about to end, because an earlier test needed it.
+    """
+    words = ("envoy ", "guard.py ") if containers(host, "ledger") else ("envoy ",)
+    return {pid for pid, line in host.processes().items() if any(each in line for each in words)}

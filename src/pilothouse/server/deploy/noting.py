@@ -50,6 +50,8 @@ class Noting:
                     self._services[after.id] = after
                     if not kept:
                         self._changed.add(after.id)
+                        # What a node answered was noted with the services that there were.
+                        self._asked = {each for each in self._asked if each[1] != after.image.id}
                         matters = True
         return matters
 
@@ -88,7 +90,7 @@ class Noting:
     def _to_ask(self, image: ResolvedImage) -> set[str]:
         """Return the nodes that may have *image*, could run what needs it, and have not said."""
         services = [each for each in self._services.values() if _key(each.image) == _key(image)]
-        known = {node_id for service in services for node_id in service.image.nodes}
+        known = frozenset.intersection(*(frozenset(service.image.nodes) for service in services))
         return {
             node.id
             for node in self._nodes.values()

@@ -316,6 +316,7 @@ _REFUSALS: tuple[tuple[str, type[PilothouseError], str], ...] = (
     ("larger than max", TooLargeError, _TOO_LARGE),
     ("has been compacted", CompactedError, "what was asked for is not kept any more"),
     ("lease not found", LeaseGoneError, "the lease is over"),
+    ("member not found", StoreUnavailableError, "the store has no such member"),
 )
 _FINAL = frozenset(
     {

@@ -124,8 +124,14 @@ async def remove(client: EtcdClient, id: str) -> None:
         QuorumLostError: Most members cannot be reached.
     """
     members = (await client.call(MEMBER_LIST, rpc.MemberListRequest(), _SECONDS)).members
-    if any(f"{each.ID:x}" == id for each in members):
+    if not any(f"{each.ID:x}" == id for each in members):
+        return
+    try:
         await client.call(MEMBER_REMOVE, rpc.MemberRemoveRequest(ID=int(id, 16)), _SECONDS, attempt=_SECONDS)
+    except StoreUnavailableError as error:
+        # The member that was asked first may have done it, and gone before it could say so.
+        if "member not found" not in str(error):
+            raise
 
 
 def why_not_remove(members: Sequence[StoreMember], id: str) -> str:
