@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilothouse.agent.managers import CAP_SECONDS, Managers, wait_seconds
+from pilothouse.agent.managers import CAP_SECONDS, HELLO_SECONDS, Managers, patience_seconds, wait_seconds
 from pilothouse.errors import NodeRemovedError, SessionLostError
 from pilothouse.ids import SeededIds
 from pilothouse.model.node import Node, NodeDescription
@@ -149,6 +149,12 @@ def test_who_holds_a_lease_tries_several_times_before_it_ends_whatever_failed_be
             break
         left, tries = left - wait, tries + 1
     assert tries >= 4
+
+
+@given(left=st.floats(0.001, 60.0))
+def test_who_holds_a_lease_has_time_to_ask_another_manager_when_one_is_silent(left):
+    assert patience_seconds(3, left) <= max(left / 2, 1.0)
+    assert patience_seconds(1, left) == patience_seconds(3, 0.0) == HELLO_SECONDS
 
 
 def test_every_known_manager_is_tried_and_who_leads_first():

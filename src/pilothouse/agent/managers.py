@@ -10,6 +10,26 @@ CAP_SECONDS = 5.0
 LEASE_SHARE = 0.25
 """No wait takes more of what is left of the node's lease, so that there are several attempts before it ends."""
 
+HELLO_SECONDS = 15.0
+"""How long a manager may take for its first answer: a new leader has every agent of the cluster to greet."""
+LEAST_HELLO_SECONDS = 1.0
+HELLO_SHARE = 0.5
+
+
+def patience_seconds(managers: int, lease_seconds: float) -> float:
+    """Return how long to wait for a manager's first answer.
+
+    One that was stopped takes connections and says nothing. Where there are others, a node that still has a lease asks
+    one of them before the lease ends; without a lease nothing is lost by waiting, and a busy leader is spared.
+
+    Args:
+        managers: How many are known.
+        lease_seconds: What is left of the node's lease, 0 if it has none.
+    """
+    if managers < 2 or lease_seconds <= 0:
+        return HELLO_SECONDS
+    return min(HELLO_SECONDS, max(LEAST_HELLO_SECONDS, HELLO_SHARE * lease_seconds))
+
 
 def wait_seconds(failures: int, fraction: float, lease_seconds: float) -> float:
     """Return how long to wait before the next attempt: anything up to a bound that doubles with each failure.

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from pilothouse.agent.beats import Beats, Signs
-from pilothouse.agent.managers import Managers, wait_seconds
+from pilothouse.agent.managers import Managers, patience_seconds, wait_seconds
 from pilothouse.agent.offering import Answerer, offer
 from pilothouse.clock import Clock
 from pilothouse.errors import NodeRemovedError, NodeUnavailableError, NotLeadingError, PilothouseError, SessionLostError
@@ -37,9 +37,6 @@ from pilothouse.model.session import (
 )
 from pilothouse.model.skew import Codec
 from pilothouse.model.wire import Assignment, ResourceReport, TaskReport, TrafficReport
-
-HELLO_SECONDS = 15.0
-"""A manager that does not answer hello in this time is left."""
 
 YOUNG_SECONDS = 2.0
 """A session that ended sooner is not followed by the next at once: it may end the same way."""
@@ -217,11 +214,12 @@ class RemoteLink:
             epoch=self._epoch,
             format=FORMAT,
         )
+        patience = patience_seconds(len(self._managers.known), self._signs.lease.remaining())
         try:
-            async with asyncio.timeout(HELLO_SECONDS):
+            async with asyncio.timeout(patience):
                 welcome = _WELCOME.decode(await link.ask(Method.HELLO.value, _encode(hello)))
         except TimeoutError:
-            raise SessionLostError(f"the manager did not answer hello in {HELLO_SECONDS:.0f} s") from None
+            raise SessionLostError(f"the manager did not answer hello in {patience:.0f} s") from None
         check_protocol(welcome.protocol, "the manager")
         if not welcome.leader and welcome.epoch < self._epoch:
             raise NotLeadingError(f"term {welcome.epoch} is over; this node was served in term {self._epoch}")
