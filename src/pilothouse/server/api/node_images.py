@@ -31,6 +31,7 @@ async def prune(call: Call[NoQuery, None]) -> Reclaimed:
         nodes.node_of(tx, call.path["node"])
         record(tx, entry)
 
+    await call.context.store.view(lambda tx: nodes.node_of(tx, call.path["node"]))
     node = call.context.nodes.of(call.path["node"])
     await call.context.store.update(Writer.API, write)
     return await node.prune_images()
