@@ -29,6 +29,7 @@ KNOWN = {
     "task": "t00000000001",
     "number": "1",
     "node": "n1",
+    "member": "1",
 }
 
 

@@ -106,9 +106,14 @@ async def upgrade_agents(managers, newer, agents):
     """Replace the other agents, which hold the format back until the last of them is new."""
     status, _, answer = await managers.servers[0].call("POST", "/v1/format/raise")
     assert (status, answer["code"]) == (409, "PH117")
-    held = (await format_of(managers))["held_back_by"]
-    older = [name for name in agents if any(f"agent of {name} " in each for each in held)]
-    assert older == [name for name in agents if name.startswith("g0-")]
+
+    async def held_back_by_the_old():
+        held = (await format_of(managers)).get("held_back_by", ())
+        older = [name for name in agents if any(f"agent of {name} " in each for each in held)]
+        return older == [name for name in agents if name.startswith("g0-")]
+
+    # What an agent is, its manager writes down when the agent comes back to it.
+    await managers.until(held_back_by_the_old, 30)
     managers.start_agents(0, newer)
     await managers.ready(agents)
 
