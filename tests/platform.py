@@ -24,9 +24,15 @@ from tests.engine import _UnixConnection, until
 ROOT = pathlib.Path(__file__).parent.parent
 
 
-def call(path_of_socket, method, path, body=None):
-    """Return (status, decoded answer) of one call of the API that listens on a Unix socket."""
+def exchange(path_of_socket, method, path, body=None, seconds=None):
+    """Return (status, headers in lower case, decoded answer) of one call of the API that listens on a Unix socket.
+
+    Args:
+        seconds: How long any step of it may take; None is the connection's own.
+    """
     connection = _UnixConnection(path_of_socket)
+    if seconds is not None:
+        connection.timeout = seconds
     try:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Host": "localhost"} | ({"Content-Type": "application/json"} if data else {})
@@ -35,7 +41,13 @@ def call(path_of_socket, method, path, body=None):
         text = answer.read().decode()
     finally:
         connection.close()
-    return answer.status, json.loads(text) if text else None
+    return answer.status, {key.lower(): value for key, value in answer.getheaders()}, json.loads(text or "null")
+
+
+def call(path_of_socket, method, path, body=None):
+    """Return (status, decoded answer) of one call of the API that listens on a Unix socket."""
+    status, _, answer = exchange(path_of_socket, method, path, body)
+    return status, answer
 
 
 class Platform:

@@ -2,13 +2,13 @@
 
 import contextlib
 import http.client
-import json
 import signal
 import sys
 import time
 
 from tests.bed.cluster import Cluster
-from tests.engine import _UnixConnection, until
+from tests.engine import until
+from tests.platform import exchange
 
 ETCD = "--enable-grpc-gateway=false"
 """A word that only the command line of a member has."""
@@ -79,16 +79,7 @@ class Managed(Cluster):
 
 def ask(host, method, path, body=None, seconds=10.0):
     """Return status, headers and answer of one call, None if nobody answers."""
-    connection = _UnixConnection(host.api_socket)
-    connection.timeout = seconds
     try:
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Host": "localhost"} | ({"Content-Type": "application/json"} if data else {})
-        connection.request(method, path, data, headers)
-        answer = connection.getresponse()
-        text = answer.read().decode()
+        return exchange(host.api_socket, method, path, body, seconds)
     except (OSError, http.client.HTTPException):
         return None
-    finally:
-        connection.close()
-    return answer.status, {key.lower(): value for key, value in answer.getheaders()}, json.loads(text or "null")

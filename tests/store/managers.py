@@ -1,7 +1,6 @@
 """Real servers that share one state: each with a data directory and a member of its own, all on the loopback device."""
 
 import asyncio
-import json
 import os
 import pathlib
 import signal
@@ -11,7 +10,7 @@ import sys
 import msgspec
 
 from pilothouse.cli.backend import MEMBER
-from tests.engine import _UnixConnection
+from tests.platform import exchange
 from tests.store.cluster import CLOCK, Cluster
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -42,20 +41,7 @@ class Server:
 
     async def call(self, method, path, body=None, seconds=30.0):
         """Return status, headers and answer of one call."""
-        return await asyncio.to_thread(self._call, method, path, body, seconds)
-
-    def _call(self, method, path, body, seconds):
-        connection = _UnixConnection(self.socket)
-        connection.timeout = seconds
-        try:
-            data = None if body is None else json.dumps(body).encode()
-            headers = {"Host": "localhost"} | ({"Content-Type": "application/json"} if data else {})
-            connection.request(method, path, data, headers)
-            answer = connection.getresponse()
-            text = answer.read().decode()
-        finally:
-            connection.close()
-        return answer.status, {key.lower(): value for key, value in answer.getheaders()}, json.loads(text or "null")
+        return await asyncio.to_thread(exchange, self.socket, method, path, body, seconds)
 
     async def status(self):
         """Return `GET /v1/store`, or None if nobody answers."""

@@ -12,6 +12,7 @@ import pathlib
 import socket
 import ssl
 import stat
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -235,8 +236,8 @@ def of_token(headers: list[tuple[bytes, bytes]], token: bytes) -> Principal | No
     return Principal(kind="token", id="api") if hmac.compare_digest(brought, token) else None
 
 
-def _protocol(identify: object, *, for_good: bool = False) -> type[GuardedProtocol]:
-    named = {"identify": staticmethod(identify), "for_good": for_good}  # type: ignore[arg-type]
+def _protocol(identify: Callable[..., object], *, for_good: bool = False) -> type[GuardedProtocol]:
+    named = {"identify": staticmethod(identify), "for_good": for_good}
     return type("IdentifyingProtocol", (GuardedProtocol,), named)
 
 
